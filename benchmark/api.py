@@ -1,0 +1,347 @@
+"""The contracts that plugins see. A method, data set or noise model is one file that imports from here.
+
+A method never sees the truth: it is given images, given labels and indices. Whatever needs truth (the injected noise
+rate, the kind of noise, an annotator) is asked for by name from ``run.oracle``, metered, and marked in every table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from benchmark.params import NoParams, hp
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from benchmark.training.context import RunContext
+    from benchmark.training.networks import Networks
+
+__all__ = [
+    "Arrays",
+    "Batch",
+    "Dataset",
+    "Method",
+    "NoParams",
+    "Noise",
+    "TrainingData",
+    "dataset",
+    "hp",
+    "method",
+    "noise",
+]
+
+P = TypeVar("P", bound="Plugin")
+SPLITS = ("train", "val", "test")
+"""What the codes 0, 1 and 2 of :attr:`Arrays.split` stand for."""
+
+
+class Plugin:
+    """What methods, data sets and noise models share: a name, a manifest and checked parameters.
+
+    Attributes:
+        kind: ``"method"``, ``"dataset"`` or ``"noise"``.
+        name, manifest: set by the decorator; the manifest holds its literal keywords (paper, year, licence, …).
+        Params: a frozen dataclass of :func:`~benchmark.params.hp` fields.
+        argument: the parameter that takes the part after the colon (``symmetric:0.2`` → ``rate``), None for none.
+        presets: named parameter values, e.g. a paper's setting per data set; ``hsa:chaoyang`` selects one.
+        params: the values of this instance.
+    """
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    manifest: ClassVar[dict[str, Any]]
+    Params: ClassVar[type] = NoParams
+    argument: ClassVar[str | None] = None
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def __init__(self, params: Any = None) -> None:
+        self.params: Any = self.Params() if params is None else params
+
+
+def _register(kind: str, name: str, manifest: dict[str, Any]) -> Callable[[type[P]], type[P]]:
+    def decorate(cls: type[P]) -> type[P]:
+        cls.kind, cls.name, cls.manifest = kind, name, manifest
+        return cls
+
+    return decorate
+
+
+def method(name: str, **manifest: Any) -> Callable[[type[P]], type[P]]:
+    """Register a :class:`Method`. Name and keywords must be literals, because listings read them without importing.
+
+    Args:
+        name: what the command line calls it.
+        **manifest: ``paper``, ``year``, ``family``, ``needs`` (of ``"pixels"``, ``"noise_rate"``), ``cost`` (epochs of
+            forward and backward passes, relative to ``ce``).
+    """
+    return _register("method", name, manifest)
+
+
+def dataset(name: str, **manifest: Any) -> Callable[[type[P]], type[P]]:
+    """Register a :class:`Dataset`; keywords: ``version``, ``modality``, ``licence``, ``citation``, ``homepage``."""
+    return _register("dataset", name, manifest)
+
+
+def noise(name: str, **manifest: Any) -> Callable[[type[P]], type[P]]:
+    """Register a :class:`Noise` model; keywords: ``version``, ``source``."""
+    return _register("noise", name, manifest)
+
+
+# --------------------------------------------------------------------------------------------------------------- data
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A data set as plain arrays, before splits and noise.
+
+    Attributes:
+        images: (n, H, W, C) uint8, C = 1 or 3.
+        labels: (n,) int64 in [0, K): the labels as given, which may be wrong.
+        classes: K class names.
+        clean_labels: (n,) int64, the reference, where it differs from ``labels``; None when ``labels`` are the truth.
+        split: (n,) int8 codes of :data:`SPLITS`; None leaves the split to the harness. Without a validation part the
+            harness takes one from the training part.
+        groups: (n,) int64 ids of patients or slides; no group is ever in two parts.
+        hardness: (n,) float32, a known difficulty of each image (higher is harder); only generators have it.
+        paths: n file names, where images come from files.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    clean_labels: np.ndarray | None = None
+    split: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    hardness: np.ndarray | None = None
+    paths: Sequence[str] | None = None
+
+
+class Dataset(Plugin):
+    """A source of labelled images.
+
+    Attributes:
+        task: the kind of problem; ``"classification"``.
+        augmentation: what the ``auto`` augmentation of a protocol means for these images, of ``"crop"``, ``"flip"``
+            (horizontal), ``"rot90"`` (by 0, 90, 180 or 270 degrees) and ``"color"``.
+    """
+
+    kind = "dataset"
+    task: ClassVar[str] = "classification"
+    augmentation: ClassVar[tuple[str, ...]] = ()
+
+    def load(self, root: Path) -> Arrays:
+        """Read or generate the data.
+
+        Args:
+            root: the folder for downloads and caches; may not exist yet.
+
+        Raises:
+            BenchmarkError: the source is missing or unusable; one line that names the file.
+        """
+        raise NotImplementedError
+
+    def fingerprint(self, root: Path) -> str:
+        """A short text that changes whenever the data change; part of every run's identity, so it must be cheap.
+
+        The default suits a generated or bundled set, which its version and parameters determine.
+        """
+        return f"v{self.manifest.get('version', 1)}"
+
+
+class Noise(Plugin):
+    """A model of wrong labels: a pure function of labels and a random generator."""
+
+    kind = "noise"
+
+    @property
+    def rate(self) -> float | None:
+        """The nominal share of wrong labels, None where the model does not take one (the injected rate is recorded)."""
+        return getattr(self.params, "rate", None)
+
+    def with_rate(self, rate: float) -> Noise:
+        """The same kind of noise at another rate (a method that imitates the noise on data of its own needs it)."""
+        return type(self)(dataclasses.replace(self.params, rate=rate))
+
+    def apply(
+        self,
+        labels: np.ndarray,
+        num_classes: int,
+        rng: np.random.Generator,
+        *,
+        images: np.ndarray | None = None,
+        class_names: Sequence[str] = (),
+        given: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return noisy labels; the input is left as it is.
+
+        Args:
+            labels: (n,) int64 true labels in [0, num_classes).
+            num_classes: K.
+            rng: the only source of randomness.
+            images: (n, H, W, C) uint8, for noise that depends on the image.
+            class_names: K names, for options that name classes.
+            given: (n,) int64, the data set's own labels, for noise that is real.
+
+        Returns:
+            (n,) int64 in [0, num_classes).
+
+        Raises:
+            BenchmarkError: the classes cannot bear this noise (a rate above 0 with a single class, say).
+        """
+        raise NotImplementedError
+
+
+# ------------------------------------------------------------------------------------------------------------ methods
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that a method may know of the training set.
+
+    Attributes:
+        images: (n, C, H, W) uint8 on ``run.device``.
+        labels: (n,) int64 on ``run.device``: the given labels, some of them wrong.
+        num_classes: K.
+        class_names: K names.
+    """
+
+    images: Tensor
+    labels: Tensor
+    num_classes: int
+    class_names: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of training samples."""
+        return int(self.labels.shape[0])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One mini-batch, on ``run.device``.
+
+    Attributes:
+        images: (B, C, H, W) float32, augmented and normalised.
+        labels: (B,) int64, as given to the loader.
+        indices: (B,) int64, positions in the training set.
+    """
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+
+class Method(Plugin):
+    """A way to train on labels of which some are wrong.
+
+    Most methods define :meth:`training_step` and no more. A method of several stages overrides :meth:`fit`.
+    Per-sample state belongs in tensors of length ``data.n`` on ``run.device`` that are attributes of the method:
+    they are saved with every checkpoint and restored on resume, as are numbers, strings and anything with
+    ``state_dict`` and ``load_state_dict``.
+
+    Attributes:
+        networks: how many copies of the backbone the trainer builds.
+        run, data: set before :meth:`setup` is called.
+    """
+
+    kind = "method"
+    networks: ClassVar[int] = 1
+    run: RunContext
+    data: TrainingData
+
+    def supports(self, data: TrainingData) -> str | None:
+        """None, or the reason why this method cannot run on these data; the cell is then skipped with that reason."""
+        return None
+
+    def setup(self, data: TrainingData, run: RunContext) -> None:
+        """Prepare per-sample state. Called once, before training and before a resume restores the state."""
+
+    def training_step(self, batch: Batch, networks: Networks, epoch: int) -> Tensor | Sequence[Tensor]:
+        """The loss of one batch: a scalar, or one scalar a network. The trainer does the backward pass and the step.
+
+        Args:
+            batch: images, given labels and indices.
+            networks: call ``networks[0](batch.images)`` for (B, K) logits.
+            epoch: 0-based.
+        """
+        raise NotImplementedError
+
+    def end_epoch(self, networks: Networks, epoch: int, run: RunContext) -> None:
+        """Called after the last step of each epoch, before its evaluation: refit a mixture, relabel, drop."""
+
+    def fit(self, data: TrainingData, run: RunContext) -> Networks:
+        """Train and return the networks that :meth:`predict` uses. The default is one stage of :meth:`training_step`."""
+        from benchmark.training.loop import fit_single_stage
+
+        return fit_single_stage(self, data, run)
+
+    def predict(self, networks: Networks, images: Tensor) -> Tensor:
+        """(B, K) class probabilities of normalised (B, C, H, W) images; the mean softmax over the networks."""
+        import torch
+
+        return torch.stack([network(images).float().softmax(dim=1) for network in networks]).mean(dim=0)
+
+    def auxiliary_predictions(self, networks: Networks, images: Tensor) -> dict[str, Tensor]:
+        """Other predictors worth reporting beside :meth:`predict`, by name; each (B, K) probabilities."""
+        return {}
+
+    def label_quality(self) -> Tensor:
+        """(n,) scores, higher = the given label is more likely right.
+
+        The default is the given label's probability in the training forward passes, averaged over the epochs after the
+        first eighth (the mean of the training history).
+        """
+        return self.run.history.mean(skip=self.run.history.epochs // 8)
+
+    def suspects(self) -> Tensor | None:
+        """(n,) bool, True = the method holds the given label for wrong; None leaves the decision to the harness, which
+        splits :meth:`label_quality` with a two-component Gaussian mixture."""
+        return None
+
+    def corrected_labels(self) -> Tensor | None:
+        """(n,) int64 labels after correction, -1 where the sample was dropped; None if the method corrects nothing."""
+        return None
+
+    def sample_columns(self) -> dict[str, Tensor]:
+        """More columns for samples.parquet, each a tensor of length n."""
+        return {}
+
+    def diagnostics(self) -> dict[str, float]:
+        """Numbers about the method's own parts (a detector's held-out recall, …), saved with the result."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: every attribute that is a tensor, a number, a string, or has a ``state_dict``."""
+        kept: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if name in ("params", "run", "data"):
+                continue
+            if hasattr(value, "state_dict"):
+                kept[name] = value.state_dict()
+            elif value is None or isinstance(value, (bool, int, float, str)) or _is_tensor(value):
+                kept[name] = value
+        return kept
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned; tensors move to ``run.device``."""
+        for name, value in state.items():
+            current = getattr(self, name, None)
+            if hasattr(current, "load_state_dict"):
+                current.load_state_dict(value)
+            else:
+                setattr(self, name, value.to(self.run.device) if _is_tensor(value) else value)
+
+
+def _is_tensor(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)

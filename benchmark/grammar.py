@@ -1,0 +1,79 @@
+"""One grammar for data, noise and methods: ``name[:argument][:key=value]…``, commas between settings.
+
+``symmetric:0.2,pairflip:0.45`` is two settings, ``mask:alpha=0.5:beta=rel0.15`` is one, ``0.2`` is ``symmetric:0.2``,
+``folder:/data/tiles:size=64`` names a path. A backslash before ``:`` or ``,`` makes that character part of the value.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from benchmark.errors import BenchmarkError
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One parsed setting: a plugin's name, its positional argument (rate, path or preset) and its options, all as text."""
+
+    name: str
+    argument: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        parts = [self.name, *([] if self.argument is None else [_escape(self.argument)])]
+        return ":".join(parts + [f"{key}={_escape(value)}" for key, value in self.options.items()])
+
+
+def parse_settings(text: str, *, what: str, number_means: str | None = None) -> list[Setting]:
+    """Parse a comma-separated list of settings.
+
+    Args:
+        text: what the user wrote.
+        what: the option's name, for messages, e.g. ``"--noise"``.
+        number_means: the name that a bare number stands for (``"symmetric"`` for noise), or None to refuse numbers.
+
+    Raises:
+        BenchmarkError: an empty list, an empty setting, a second argument, a repeated key.
+    """
+    settings = [_parse_one(part, what, number_means) for part in _split(text, ",")]
+    if not settings:
+        raise BenchmarkError(f"{what} is empty; write name[:argument][:key=value], with commas between settings")
+    return settings
+
+
+def _parse_one(text: str, what: str, number_means: str | None) -> Setting:
+    name, *rest = _split(text, ":")
+    name = name.strip()
+    if not name:
+        raise BenchmarkError(f"{what} '{text}': a setting has no name; write name[:argument][:key=value]")
+    if number_means and _NUMBER.fullmatch(name):
+        name, rest = number_means, [name, *rest]
+    argument: str | None = None
+    options: dict[str, str] = {}
+    for position, part in enumerate(rest):
+        key, equals, value = part.partition("=")
+        if equals and key.strip().isidentifier():
+            if key.strip() in options:
+                raise BenchmarkError(f"{what} '{text}': {key.strip()} is given twice")
+            options[key.strip()] = _unescape(value.strip())
+        elif position == 0:
+            argument = _unescape(part.strip())
+        else:
+            raise BenchmarkError(f"{what} '{text}': '{part}' is not key=value (only the first part after the name may be without a key)")
+    return Setting(name, argument, options)
+
+
+def _split(text: str, separator: str) -> list[str]:
+    parts = re.split(rf"(?<!\\){re.escape(separator)}", text)
+    return parts if separator == ":" else [part for part in (p.strip() for p in parts) if part]
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\([:,\\])", r"\1", text)
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([:,\\])", r"\\\1", text)

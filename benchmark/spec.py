@@ -1,0 +1,214 @@
+"""What one run is: a method, data, noise, a training protocol and a seed; and how lists of them expand to cells."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark import params as hyper
+from benchmark.errors import BenchmarkError, unknown_name
+from benchmark.grammar import Setting
+from benchmark.params import hp
+
+if TYPE_CHECKING:
+    from benchmark.registry import Registry
+
+SCHEMA = 1
+"""Version of the run folder's format; part of every key."""
+
+
+@dataclass(frozen=True)
+class TrainingProtocol:
+    """What all methods of a comparison share; part of every run's identity. One stage of training uses all of it.
+
+    ``epochs`` counts the epochs of one training stage: a method with several stages trains longer, and its cost is
+    reported. ``lr_schedule`` is ``constant``, ``cosine`` (to zero), ``step`` (× 0.1 at each share in ``milestones``) or
+    ``linear_tail`` (constant until the share ``decay_start`` of the epochs, then linear to zero; Adam's first beta falls
+    from 0.9 to ``tail_beta1`` there: the plan of co-teaching and HSA-NRL).
+    """
+
+    name: str = hp("quick", help="the protocol these values started from")
+    backbone: str = hp("cnn_small", help="cnn_small, cnn9, resnet18, resnet34, preact_resnet18 or timm:<name>")
+    pretrained: bool = hp(False, help="start a timm backbone from its published weights")
+    epochs: int = hp(20, 1, 100_000, help="epochs of one training stage")
+    batch_size: int = hp(64, 1, 65_536)
+    optimizer: str = hp("adam", choices=("adam", "adamw", "sgd"))
+    lr: float = hp(1e-3, 0.0, 100.0)
+    weight_decay: float = hp(0.0, 0.0, 10.0)
+    momentum: float = hp(0.9, 0.0, 1.0, help="of SGD; Adam's first beta")
+    lr_schedule: str = hp("linear_tail", choices=("constant", "cosine", "step", "linear_tail"))
+    decay_start: float = hp(0.375, 0.0, 1.0, help="linear_tail: share of the epochs after which the rate falls")
+    tail_beta1: float = hp(0.1, 0.0, 1.0, help="linear_tail: Adam's first beta while the rate falls")
+    milestones: str = hp("0.5+0.75", help="step: shares of the epochs, joined by +")
+    augmentation: str = hp("auto", help="auto (what the data set declares), none, or of crop, flip, rot90, color, joined by +")
+    normalize: str = hp("dataset", choices=("dataset", "imagenet", "none"))
+    precision: str = hp("fp32", choices=("fp32", "bf16", "auto"), help="auto: bf16 on a GPU that has it, else fp32")
+    val_fraction: float = hp(0.15, 0.0, 0.9, help="share of the noisy training part that selects the epoch")
+    test_fraction: float = hp(0.25, 0.0, 0.9, help="share that tests, where the data have no test part of their own")
+    last_k: int = hp(5, 1, 1000, help="epochs in the mean of the last k")
+
+
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "quick": {},
+    "standard": {"backbone": "resnet18", "epochs": 60, "batch_size": 128, "precision": "auto"},
+    "paper": {"backbone": "resnet34", "epochs": 80, "batch_size": 96, "precision": "auto", "normalize": "none"},
+}
+"""Named protocols: what they change of :class:`TrainingProtocol`. ``paper`` is HSA-NRL's stage-2 plan on Chaoyang."""
+
+
+def protocol(name: str, overrides: Mapping[str, Any] | None = None) -> TrainingProtocol:
+    """A named protocol with some values changed; unknown names and values raise :class:`BenchmarkError`."""
+    if name not in PROTOCOLS:
+        raise unknown_name("protocol", name, PROTOCOLS)
+    values = {**PROTOCOLS[name], **(overrides or {}), "name": name}
+    return hyper.resolve(TrainingProtocol, values, "protocol")
+
+
+@dataclass(frozen=True)
+class PluginSpec:
+    """One plugin with all its parameters.
+
+    Attributes:
+        name: as registered.
+        params: every parameter, defaults included.
+        version: of a data set or noise model, whose output no code hash can see; None for methods.
+        fingerprint: of the data; None for other kinds.
+    """
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+    version: int | None = None
+    fingerprint: str | None = None
+
+    def label(self, plugin: type | None = None) -> str:
+        """The short name for tables: the plugin's name, its argument, and what differs from the defaults.
+
+        Without the plugin's class the defaults are unknown and every parameter is shown.
+        """
+        shown = dict(self.params)
+        parts = [self.name]
+        if plugin is not None:
+            argument, known = plugin.argument, hyper.defaults(plugin.Params)  # type: ignore[attr-defined]
+            if argument in shown:
+                parts.append(f"{shown.pop(argument)}")
+            shown = {key: value for key, value in shown.items() if known.get(key) != value}
+        return ":".join(parts + [f"{key}={value}" for key, value in shown.items()])
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One cell of a comparison; its :meth:`key` names the run's folder."""
+
+    method: PluginSpec
+    dataset: PluginSpec
+    noise: PluginSpec
+    protocol: TrainingProtocol
+    seed: int
+    labels: dict[str, str] = field(default_factory=dict, compare=False)
+    """Short names of method, dataset and noise for people; not part of the identity."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-serialisable; :meth:`from_dict` reads it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunSpec:
+        """The inverse of :meth:`to_dict`. Raises KeyError or TypeError on anything else."""
+        plugins = {kind: PluginSpec(**data[kind]) for kind in ("method", "dataset", "noise")}
+        return cls(**plugins, protocol=TrainingProtocol(**data["protocol"]), seed=int(data["seed"]), labels=dict(data.get("labels", {})))
+
+    def key(self) -> str:
+        """16 hex digits of sha256 over the canonical JSON of everything that determines the numbers."""
+        identity = {"schema": SCHEMA, **self.to_dict()}
+        del identity["labels"]
+        del identity["protocol"]["name"]  # a renamed protocol with the same values is the same run
+        return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
+
+    def data_names(self) -> tuple[Any, ...]:
+        """What splits depend on: the data and the seed, not the noise and not the method."""
+        return (self.dataset.name, self.dataset.params, self.dataset.fingerprint, self.seed)
+
+    def noise_names(self) -> tuple[Any, ...]:
+        """What the draw of noise depends on: data, noise and seed, not the method."""
+        return (*self.data_names(), self.noise.name, self.noise.params)
+
+
+def canonical_json(value: Any) -> str:
+    """Sorted keys, no whitespace, floats by ``repr``; equal values give equal text on every machine."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def resolve_plugin(registry: Registry, kind: str, setting: Setting, overrides: Mapping[str, Any], data_root: Path) -> PluginSpec:
+    """Look a setting's plugin up and complete its parameters: preset, then the setting's options, then overrides."""
+    cls = registry.load(kind, setting.name)
+    values: dict[str, Any] = {}
+    if setting.argument is not None:
+        if cls.presets and cls.argument is None:
+            if setting.argument not in cls.presets:
+                raise unknown_name(f"preset of {setting.name}", setting.argument, cls.presets)
+            values.update(cls.presets[setting.argument])
+        elif cls.argument is None:
+            raise BenchmarkError(f"{setting.name} takes no argument, so '{setting}' cannot be read; write {setting.name}:key=value")
+        else:
+            values[cls.argument] = setting.argument
+    values.update(setting.options)
+    values.update(overrides)
+    resolved = hyper.resolve(cls.Params, values, setting.name)
+    params = dataclasses.asdict(resolved)
+    if kind == "method":
+        return PluginSpec(setting.name, params)
+    version = int(cls.manifest.get("version", 1))
+    fingerprint = cls(resolved).fingerprint(data_root) if kind == "dataset" else None
+    return PluginSpec(setting.name, params, version, fingerprint)
+
+
+def expand(
+    registry: Registry,
+    *,
+    methods: Sequence[Setting],
+    datasets: Sequence[Setting],
+    noise: Sequence[Setting],
+    seeds: Iterable[int],
+    protocol: TrainingProtocol,
+    overrides: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
+    data_root: Path,
+) -> list[RunSpec]:
+    """All cells of methods × data × noise × seeds × grids, without repeats, in that order with seeds innermost.
+
+    Args:
+        overrides: plugin name → parameter → the values to try (one value is an override, several are a grid).
+        data_root: the folder for downloads and caches, to fingerprint the data.
+
+    Raises:
+        BenchmarkError: an unknown plugin or parameter, or a value out of range; nothing has been run then.
+    """
+    overrides = overrides or {}
+    resolved: dict[str, list[tuple[PluginSpec, str]]] = {}
+    named = {"method": methods, "dataset": datasets, "noise": noise}
+    mentioned = {setting.name for settings in named.values() for setting in settings}
+    for name in overrides:
+        if name not in mentioned:
+            raise unknown_name("plugin in --set", name, mentioned, "only plugins of this command can be set")
+    for kind, settings in named.items():
+        resolved[kind] = []
+        for setting in settings:
+            cls = registry.load(kind, setting.name)
+            for values in _grid(overrides.get(setting.name, {})):
+                plugin = resolve_plugin(registry, kind, setting, values, data_root)
+                resolved[kind].append((plugin, plugin.label(cls)))
+    cells: dict[str, RunSpec] = {}
+    for data, noisy, method, seed in itertools.product(resolved["dataset"], resolved["noise"], resolved["method"], sorted(set(seeds))):
+        labels = {"method": method[1], "dataset": data[1], "noise": noisy[1]}
+        spec = RunSpec(method[0], data[0], noisy[0], protocol, seed, labels)
+        cells.setdefault(spec.key(), spec)
+    return list(cells.values())
+
+
+def _grid(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
