@@ -1,0 +1,84 @@
+"""All metrics, from the arrays of ``predictions.npz``: a new metric is a rescore, never a retraining.
+
+Every number is a float or None. None means undefined (a class that the test part lacks, no wrong label to find, a
+forecast that is not finite); NaN never leaves this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from benchmark.metrics.calibration import calibration
+from benchmark.metrics.classification import classification
+from benchmark.metrics.correction import correction
+from benchmark.metrics.detection import detection
+
+__all__ = ["calibration", "classification", "compute", "correction", "detection", "test_metrics"]
+
+Metrics = dict[str, float | None]
+
+
+def compute(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
+    """The ``metrics`` of ``result.json`` from the arrays of ``predictions.npz``; both are laid out in docs/design.md.
+
+    Args:
+        predictions: the arrays by name. A group whose arrays are absent is absent from the result.
+
+    Returns:
+        group → name → value: ``last``, ``last_k``, ``selected``, ``best`` and ``aux/<name>`` hold what
+        :func:`test_metrics` returns, ``detection`` and ``correction`` what the functions of that name return.
+
+    Raises:
+        ValueError, IndexError: arrays whose shapes contradict each other.
+    """
+    groups: dict[str, Metrics] = {}
+    if "test_labels" in predictions:
+        labels = np.asarray(predictions["test_labels"])
+        if "test_last_k" in predictions:
+            epochs = [test_metrics(labels, probabilities) for probabilities in np.asarray(predictions["test_last_k"])]
+            if epochs:
+                groups["last"], groups["last_k"] = epochs[-1], _mean(epochs)
+        names = {"test_selected": "selected", "test_best": "best"}
+        names.update({name: f"aux/{name.removeprefix('aux_')}" for name in sorted(predictions) if name.startswith("aux_")})
+        for array, group in names.items():
+            if array in predictions:
+                groups[group] = test_metrics(labels, np.asarray(predictions[array]))
+    if "train_given" in predictions and "train_true" in predictions:
+        given, true = np.asarray(predictions["train_given"]), np.asarray(predictions["train_true"])
+        optional = {
+            name: np.asarray(predictions[f"train_{name}"]) for name in ("quality", "suspect", "hardness") if f"train_{name}" in predictions
+        }
+        groups["detection"] = detection(given, true, **optional)
+        if "train_corrected" in predictions:
+            groups["correction"] = correction(given, true, np.asarray(predictions["train_corrected"]))
+    return groups
+
+
+def test_metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
+    """Every metric of one set of forecasts.
+
+    Args:
+        labels: (t,) int64 true labels in [0, K).
+        probabilities: (t, K) class probabilities. Where any of them is not finite, every metric is None: an argmax
+            over NaN is no forecast.
+
+    Returns:
+        ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``auroc``, ``worst_class_recall``, ``ece`` in [0, 1] and
+        ``nll`` ≥ 0.
+    """
+    return {**classification(labels, probabilities), **calibration(labels, probabilities)}
+
+
+test_metrics.__test__ = False  # type: ignore[attr-defined]  # pytest collects every name that starts with test_
+
+
+def _mean(epochs: Sequence[Metrics]) -> Metrics:
+    """The mean of each metric over the epochs; None where any epoch's is None, so that no mean hides a gap."""
+    means: Metrics = {}
+    for name in epochs[0]:
+        values = [epoch[name] for epoch in epochs]
+        known = [value for value in values if value is not None]
+        means[name] = float(np.mean(known)) if len(known) == len(values) else None
+    return means
