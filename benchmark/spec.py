@@ -36,8 +36,8 @@ class TrainingProtocol:
     name: str = hp("quick", help="the protocol these values started from")
     backbone: str = hp("cnn_small", help="cnn_small, cnn9, resnet18, resnet34, preact_resnet18 or timm:<name>")
     pretrained: bool = hp(False, help="start a timm backbone from its published weights")
-    epochs: int = hp(20, 1, 100_000, help="epochs of one training stage")
-    batch_size: int = hp(64, 1, 65_536)
+    epochs: int = hp(30, 1, 100_000, help="epochs of one training stage")
+    batch_size: int = hp(32, 1, 65_536)
     optimizer: str = hp("adam", choices=("adam", "adamw", "sgd"))
     lr: float = hp(1e-3, 0.0, 100.0)
     weight_decay: float = hp(0.0, 0.0, 10.0)
@@ -57,7 +57,7 @@ class TrainingProtocol:
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "quick": {},
     "standard": {"backbone": "resnet18", "epochs": 60, "batch_size": 128, "precision": "auto"},
-    "paper": {"backbone": "resnet34", "epochs": 80, "batch_size": 96, "precision": "auto", "normalize": "none"},
+    "paper": {"backbone": "timm:resnet34", "epochs": 80, "batch_size": 96, "precision": "auto", "normalize": "none"},
 }
 """Named protocols: what they change of :class:`TrainingProtocol`. ``paper`` is HSA-NRL's stage-2 plan on Chaoyang."""
 

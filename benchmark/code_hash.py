@@ -1,0 +1,132 @@
+"""A hash of the code that determines a run's numbers: comments and docstrings do not count, logic does.
+
+It covers the plugins of a run and, transitively, the modules of this repository that they import, except those that
+only look things up, print or store. The syntax tree is walked by hand because ``ast.dump`` differs between Python
+versions for the same source.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmark.registry import Registry
+    from benchmark.spec import RunSpec
+
+PACKAGE = Path(__file__).resolve().parent
+
+ALWAYS = ("benchmark.prepare", "benchmark.training.context", "benchmark.training.loop")
+"""Modules that every run goes through."""
+
+NEUTRAL = frozenset(
+    f"benchmark.{name}"
+    for name in ("api", "errors", "files", "grammar", "params", "registry", "spec", "store", "code_hash", "metrics", "training.names")
+)
+"""Modules that cannot change a run's numbers: values in a spec are part of the key, and metrics can be rescored."""
+
+_SKIPPED_FIELDS = frozenset({"kind", "ctx", "type_comment", "lineno", "col_offset", "end_lineno", "end_col_offset"})
+
+
+def code_hash(spec: RunSpec, registry: Registry) -> str:
+    """16 hex digits for the code behind one run; entry-point plugins count with their distribution's version."""
+    parts: set[str] = set()
+    for kind, plugin in (("method", spec.method), ("dataset", spec.dataset), ("noise", spec.noise)):
+        entry = registry.entry(kind, plugin.name)
+        if entry.origin is not None:
+            parts |= _closure(entry.origin)
+        elif entry.entry_point is not None:
+            distribution = entry.entry_point.dist
+            parts.add(f"{entry.entry_point.value}@{distribution.version if distribution else ''}")
+    for name in ALWAYS:
+        file = _module_file(name)
+        assert file is not None
+        parts |= _closure(file)
+    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _closure(file: Path) -> frozenset[str]:
+    """The tree hashes of a file and of every repository module that it reaches."""
+    seen: dict[Path, str] = {}
+    waiting = [file]
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        tree = ast.parse(current.read_text(encoding="utf-8"))
+        seen[current] = hashlib.sha256(repr(_normal(tree)).encode()).hexdigest()
+        waiting += [found for found in _imports(tree, current) if found not in seen]
+    return frozenset(seen.values())
+
+
+def tree_hash(source: str) -> str:
+    """sha256 of a source text's normalised syntax tree."""
+    return hashlib.sha256(repr(_normal(ast.parse(source))).encode()).hexdigest()
+
+
+def _normal(node: Any) -> Any:
+    """A nested tuple of node types and non-empty fields, without docstrings and positions."""
+    if isinstance(node, ast.AST):
+        fields = []
+        for name, value in ast.iter_fields(node):
+            if name in _SKIPPED_FIELDS or value is None or value == []:
+                continue
+            if name == "body" and isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                value = value[1:] if _is_docstring(value[0]) else value  # noqa: PLW2901 - the same field without its docstring
+            fields.append((name, _normal(value)))
+        return (type(node).__name__, *fields)
+    if isinstance(node, list):
+        return tuple(_normal(item) for item in node)
+    return repr(node)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _imports(tree: ast.Module, file: Path) -> Iterator[Path]:
+    """The repository files that a module imports, those under ``if TYPE_CHECKING`` left out."""
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in (getattr(node.test, "id", ""), getattr(node.test, "attr", ""))
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+            yield from (found for name in names if (found := _module_file(name)) is not None)
+        elif isinstance(node, ast.ImportFrom):
+            yield from _imported_from(node, file)
+
+
+def _imported_from(node: ast.ImportFrom, file: Path) -> Iterator[Path]:
+    if node.level:
+        folder = file.parents[node.level - 1]
+        base = folder / Path(*(node.module or "").split(".")) if node.module else folder
+        candidates = [base.with_suffix(".py"), base / "__init__.py", *(base / f"{alias.name}.py" for alias in node.names)]
+        yield from (candidate for candidate in candidates if candidate.is_file())
+        return
+    for name in (node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)):
+        found = _module_file(name)
+        if found is not None:
+            yield found
+
+
+def _module_file(name: str) -> Path | None:
+    """The file of a ``benchmark`` module whose logic counts; None for everything else."""
+    if not name.startswith("benchmark.") or name in NEUTRAL or name.startswith(("benchmark.plugins.", "benchmark.metrics.")):
+        return None
+    base = PACKAGE.joinpath(*name.split(".")[1:])
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None

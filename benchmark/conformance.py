@@ -1,0 +1,350 @@
+"""The contract kit: what every plugin must do, checked on tiny data. ``python -m benchmark check FILE`` runs it.
+
+Each check is a small function; a plugin passes when none raises. The project's own tests run the same checks over the
+whole registry.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark import params as hyper
+from benchmark.api import Dataset, Method, Noise, TrainingData
+from benchmark.errors import BenchmarkError
+from benchmark.params import resolve
+from benchmark.prepare import check_arrays
+from benchmark.registry import KINDS, Entry, Registry, scan_file
+from benchmark.seeds import numpy_generator
+from benchmark.spec import TrainingProtocol, canonical_json, protocol
+from benchmark.training.context import RunContext
+from benchmark.training.networks import Networks
+from benchmark.training.oracle import Oracle
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One line of the kit's report: what was checked, whether it holds (None: does not apply), and why not."""
+
+    name: str
+    ok: bool | None
+    detail: str = ""
+
+
+class _NotApplicable(Exception):
+    """This check has nothing to say about this plugin."""
+
+
+def check(target: str, registry: Registry) -> list[CheckResult]:
+    """Run the kit on every plugin of a file or folder, or on one registered name.
+
+    Args:
+        target: a path, or the name of a registered method, data set or noise model.
+        registry: must hold the plugin already where ``target`` is a name.
+
+    Raises:
+        BenchmarkError: the target is neither a path nor a name, or holds no plugin.
+    """
+    path = Path(target)
+    if path.exists():
+        files = [path] if path.is_file() else [path / "__init__.py"] if (path / "__init__.py").is_file() else sorted(path.glob("*.py"))
+        found = [entry for file in files for entry in scan_file(file.resolve())]
+        if not found:
+            raise BenchmarkError(f"{target} declares no plugin: no top-level class is decorated with @method, @dataset or @noise")
+    else:
+        found = [entry for kind in KINDS for entry in registry.entries(kind) if entry.name == target]
+        if not found:
+            raise BenchmarkError(f"'{target}' is neither a file nor a registered plugin; see: python -m benchmark list")
+    results = []
+    for entry in found:
+        prefix = f"{entry.kind} {entry.name}: "
+        results += [CheckResult(prefix + r.name, r.ok, r.detail) for r in check_entry(entry, registry)]
+    return results
+
+
+def check_entry(entry: Entry, registry: Registry) -> Iterator[CheckResult]:
+    """The checks of one registered plugin; stops after the first if it cannot be imported."""
+    problem = entry.error or registry.check(entry)
+    yield CheckResult("imports under its declared name", problem is None, problem or "")
+    if problem is not None:
+        return
+    cls = registry.load(entry.kind, entry.name)
+    checks: dict[str, tuple[Callable[[Any], None], ...]] = {
+        "method": METHOD_CHECKS,
+        "dataset": (parameters_are_sound, dataset_keeps_the_contract),
+        "noise": (parameters_are_sound, noise_keeps_the_contract),
+    }
+    for function in checks[entry.kind]:
+        yield _attempt(function, cls)
+
+
+def _attempt(function: Callable[[Any], None], cls: Any) -> CheckResult:
+    name = function.__name__.replace("_", " ")
+    try:
+        function(cls)
+    except _NotApplicable as reason:
+        return CheckResult(name, None, str(reason))
+    except Exception as error:  # a plugin under test may raise anything
+        return CheckResult(name, False, f"{type(error).__name__}: {error}")
+    return CheckResult(name, True)
+
+
+# ------------------------------------------------------------------------------------------------- a tiny run
+
+
+@dataclass(frozen=True)
+class TinyRun:
+    """One finished training on tiny data."""
+
+    method: Method
+    run: RunContext
+    networks: Networks
+    probabilities: Tensor
+    quality: Tensor
+
+
+class _Killed(Exception):
+    """Stands for a SIGKILL between two epochs."""
+
+
+class _Killer:
+    """An observer that ends the run after a number of epochs."""
+
+    def __init__(self, after: int | None, images: Tensor) -> None:
+        self.epochs, self._after, self._images = 0, after, images
+
+    def after_epoch(self, line: dict[str, Any], predict: Any) -> None:
+        self.epochs += 1
+        if predict is not None:
+            predict(self._images)
+        if self._after is not None and self.epochs > self._after:
+            raise _Killed
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+class _TinyNoise(Noise):
+    """Symmetric noise, without a dependence on the registry."""
+
+    @dataclass(frozen=True)
+    class Params:
+        """The rate."""
+
+        rate: float = 0.3
+
+    name = "tiny"
+
+    def apply(self, labels: np.ndarray, num_classes: int, rng: np.random.Generator, **_: Any) -> np.ndarray:
+        noisy = labels.copy()
+        chosen = rng.choice(len(labels), size=round(self.params.rate * len(labels)), replace=False)
+        noisy[chosen] = (noisy[chosen] + rng.integers(1, num_classes, size=len(chosen))) % num_classes
+        return noisy
+
+
+def tiny_data(labels: np.ndarray | None = None, channels: int = 3, size: tuple[int, int] = (8, 8)) -> tuple[TrainingData, np.ndarray]:
+    """60 images of three classes, told apart by brightness, and their true labels; 30 % of the given labels are wrong."""
+    rng = numpy_generator("conformance", "images")
+    truth = np.arange(60) % 3
+    images = rng.normal(60 + 60 * truth[:, None, None, None], 25, size=(60, channels, *size)).clip(0, 255).astype(np.uint8)
+    given = _TinyNoise(_TinyNoise.Params()).apply(truth, 3, numpy_generator("conformance", "noise")) if labels is None else labels
+    return TrainingData(torch.from_numpy(images), torch.from_numpy(given.astype(np.int64)), 3, ("a", "b", "c")), truth
+
+
+def tiny_run(
+    cls: type[Method],
+    *,
+    labels: np.ndarray | None = None,
+    channels: int = 3,
+    size: tuple[int, int] = (8, 8),
+    folder: Path | None = None,
+    kill_after: int | None = None,
+    rate: float = 0.3,
+    **changes: Any,
+) -> TinyRun:
+    """Train a method for two epochs a stage on :func:`tiny_data`; raises what the method raises."""
+    data, truth = tiny_data(labels, channels, size)
+    settings: TrainingProtocol = protocol("quick", {"epochs": 2, "batch_size": 16})
+    torch.manual_seed(0)
+    oracle = Oracle(truth, _TinyNoise(_TinyNoise.Params(rate)), rate, 3, data.class_names)
+    run = RunContext(
+        data, settings, seed=0, device=torch.device("cpu"), oracle=oracle, augmentation=("crop",), folder=folder, checkpoint_seconds=0.0
+    )
+    run.observe(_Killer(kill_after, data.images[:2]))
+    method = cls(resolve(cls.Params, changes, cls.name))
+    method.run, method.data = run, data
+    method.setup(data, run)
+    reason = method.supports(data)
+    if reason is not None:
+        raise _NotApplicable(f"supports() says: {reason}")
+    networks = method.fit(data, run)
+    networks.train(False)
+    probabilities = run.predict(lambda images: method.predict(networks, images))
+    return TinyRun(method, run, networks, probabilities, method.label_quality())
+
+
+# ------------------------------------------------------------------------------------------------ the checks
+
+
+def parameters_are_sound(cls: Any) -> None:
+    """Params is a frozen dataclass of documented hp() fields whose values survive JSON; presets name existing values."""
+    assert dataclasses.is_dataclass(cls.Params), "Params must be a dataclass"
+    assert cls.Params.__dataclass_params__.frozen, "Params must be frozen: @dataclass(frozen=True)"
+    required = [f.name for f in dataclasses.fields(cls.Params) if f.default is dataclasses.MISSING]
+    assert not required or required == [cls.argument], f"only the argument may lack a default, not {required}"
+    values = {cls.argument: "x"} if required else {}
+    complete = dataclasses.asdict(resolve(cls.Params, values, cls.name))
+    assert json.loads(canonical_json(complete)) == complete, "parameters must be plain JSON values"
+    for name, preset in cls.presets.items():
+        resolve(cls.Params, {**values, **preset}, f"{cls.name}:{name}")
+    bare = [name for name in hyper.ranges(cls.Params) if "hp" not in cls.Params.__dataclass_fields__[name].metadata]
+    assert not bare, f"declare {', '.join(bare)} with hp()"
+
+
+def trains_and_predicts(cls: type[Method]) -> None:
+    """Probabilities are (n, K), finite, non-negative and sum to one."""
+    result = tiny_run(cls)
+    p = result.probabilities
+    assert p.shape == (60, 3), f"predict gives {tuple(p.shape)} for 60 images of 3 classes"
+    assert torch.isfinite(p).all() and (p >= 0).all(), "probabilities must be finite and non-negative"
+    assert torch.allclose(p.sum(dim=1), torch.ones(60), atol=1e-4), "probabilities must sum to one"
+
+
+def judges_every_label(cls: type[Method]) -> None:
+    """label_quality, suspects, corrected_labels, sample_columns and diagnostics have their shapes and ranges."""
+    method = tiny_run(cls).method
+    quality = method.label_quality()
+    assert quality.shape == (60,), f"label_quality gives {tuple(quality.shape)}, not (60,)"
+    assert torch.isfinite(quality).all(), "label_quality must be finite"
+    suspects, corrected = method.suspects(), method.corrected_labels()
+    assert suspects is None or (suspects.shape == (60,) and suspects.dtype == torch.bool), "suspects must be (n,) bool"
+    if corrected is not None:
+        assert corrected.shape == (60,) and not corrected.is_floating_point(), "corrected_labels must be (n,) int64"
+        assert ((corrected >= -1) & (corrected < 3)).all(), "corrected labels must lie in [-1, K)"
+    for name, column in method.sample_columns().items():
+        assert column.shape == (60,), f"sample column {name} has shape {tuple(column.shape)}"
+    assert all(np.isfinite(float(value)) for value in method.diagnostics().values()), "diagnostics must be finite numbers"
+
+
+def a_gradient_reaches_every_parameter(cls: type[Method]) -> None:
+    """Every parameter of every network has moved away from its initial value after training."""
+    result = tiny_run(cls)
+    fresh = result.run.networks(len(result.networks))
+    for network, start in zip(result.networks, fresh, strict=True):
+        initial = dict(start.named_parameters())
+        still = [name for name, value in network.named_parameters() if torch.equal(value, initial[name])]
+        assert not still, f"no gradient reaches {', '.join(still[:3])}"
+
+
+def repeats_exactly(cls: type[Method]) -> None:
+    """The same seed gives the same probabilities and qualities, bit for bit."""
+    first, second = tiny_run(cls), tiny_run(cls)
+    assert torch.equal(first.probabilities, second.probabilities), "two runs with one seed predict differently"
+    assert torch.equal(first.quality, second.quality), "two runs with one seed judge labels differently"
+
+
+def resumes_exactly(cls: type[Method]) -> None:
+    """Killed after any epoch of any stage and started again, the run ends as if it had never been killed."""
+    whole = tiny_run(cls)
+    observer = whole.run._observer
+    assert isinstance(observer, _Killer)
+    points = sorted({round(x) for x in np.linspace(0, observer.epochs - 1, num=min(6, observer.epochs))})
+    for point in points:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                tiny_run(cls, folder=Path(folder), kill_after=point)
+            except _Killed:
+                pass
+            resumed = tiny_run(cls, folder=Path(folder))
+        assert torch.equal(whole.probabilities, resumed.probabilities), f"killed after epoch {point}, it ends elsewhere"
+        assert torch.equal(whole.quality, resumed.quality), f"killed after epoch {point}, it judges labels otherwise"
+
+
+def survives_odd_labels(cls: type[Method]) -> None:
+    """No wrong labels; one class only; a class of one sample; a class that no label names."""
+    clean = np.arange(60) % 3
+    cases = {
+        "no noise": (clean, 0.0),
+        "one class only": (np.zeros(60, dtype=np.int64), 0.3),
+        "a class of one sample": (np.where(np.arange(60) == 7, 2, clean % 2), 0.3),
+        "a class without samples": (clean % 2, 0.6),
+    }
+    ways = ("auto", "estimate", "incv") if "noise_rate" in hyper.ranges(cls.Params) else ("",)
+    for (name, (labels, rate)), way in itertools.product(cases.items(), ways):
+        try:
+            result = tiny_run(cls, labels=labels, rate=rate, **({"noise_rate": way} if way else {}))
+        except _NotApplicable:
+            continue
+        assert torch.isfinite(result.probabilities).all(), f"{name}: probabilities are not finite"
+
+
+def takes_gray_and_oblong_images(cls: type[Method]) -> None:
+    """One channel, and height unlike width."""
+    tiny_run(cls, channels=1)
+    tiny_run(cls, size=(8, 12))
+
+
+def asks_the_oracle_openly(cls: type[Method]) -> None:
+    """A method that asks for the noise rate says so in its manifest's ``needs``."""
+    used = tiny_run(cls).run.oracle.used
+    if used["noise_rate"]:
+        assert "noise_rate" in cls.manifest.get("needs", []), 'the method asked for the noise rate: add needs=["noise_rate"]'
+
+
+METHOD_CHECKS: tuple[Callable[[Any], None], ...] = (
+    parameters_are_sound,
+    trains_and_predicts,
+    judges_every_label,
+    a_gradient_reaches_every_parameter,
+    repeats_exactly,
+    resumes_exactly,
+    survives_odd_labels,
+    takes_gray_and_oblong_images,
+    asks_the_oracle_openly,
+)
+
+
+def dataset_keeps_the_contract(cls: type[Dataset]) -> None:
+    """Arrays as :class:`~benchmark.api.Arrays` describes them, the same at every load; a stable fingerprint."""
+    if cls.argument is not None:
+        raise _NotApplicable(f"needs an argument: {cls.name}:{cls.argument.upper()}")
+    plugin = cls()
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = plugin.load(Path(folder)), cls().load(Path(folder))
+        assert plugin.fingerprint(Path(folder)) == cls().fingerprint(Path(folder)), "the fingerprint changes between loads"
+    check_arrays(first, cls.name)
+    assert np.array_equal(first.images, second.images), "two loads give other images"
+    assert np.array_equal(first.labels, second.labels), "two loads give other labels"
+    missing = [key for key in ("version", "licence", "citation") if key not in cls.manifest]
+    assert not missing, f"the manifest lacks {', '.join(missing)}"
+
+
+def noise_keeps_the_contract(cls: type[Noise]) -> None:
+    """A pure function: labels in range, the input untouched, the same draw from the same generator."""
+    labels = np.arange(3000) % 5
+    before = labels.copy()
+    plugin = cls(resolve(cls.Params, {}, cls.name))
+    names = tuple("abcde")
+    images = np.zeros((3000, 4, 4, 3), dtype=np.uint8)
+    first, second = (
+        plugin.apply(labels, 5, numpy_generator("conformance"), images=images, class_names=names, given=before[::-1].copy()) for _ in range(2)
+    )
+    assert np.array_equal(labels, before), "the input was changed in place"
+    assert first.shape == labels.shape and first.min() >= 0 and first.max() < 5, "noisy labels must be (n,) in [0, K)"
+    assert np.array_equal(first, second), "the same generator gives another draw"
+    if plugin.rate is not None:
+        assert abs(float(np.mean(first != labels)) - plugin.rate) < 0.25, "the realised rate is far from the nominal one"
+    assert "version" in cls.manifest, "the manifest lacks version"

@@ -1,0 +1,131 @@
+"""The harness's side of a run: it knows the truth, evaluates every epoch, and keeps what the metrics need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.files import atomic_write_text
+from benchmark.training.history import SampleHistory
+
+Event = Callable[[dict[str, Any]], None]
+
+
+class RunObserver:
+    """Writes history.jsonl and keeps the probabilities of the last k, the selected and the best epoch.
+
+    Args:
+        path: history.jsonl.
+        images: part (``val``, ``test``) → (m, C, H, W) uint8 on the device.
+        labels: part → (m,) int64; noisy for ``val``, true for ``test``.
+        wrong: (n,) bool, True = the training label is wrong.
+        history: the run's training history, for the fit to wrong and to right labels.
+        last_k: how many of the last epochs to keep.
+        tick: called after every epoch with its line (progress, lease).
+
+    The selected epoch has the highest accuracy on the noisy validation part; ties go to the lower cross-entropy there,
+    then to the earlier epoch. The best epoch has the highest test accuracy, the earlier one on a tie.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        images: dict[str, Tensor],
+        labels: dict[str, np.ndarray],
+        wrong: Tensor,
+        history: SampleHistory,
+        last_k: int,
+        tick: Event,
+    ) -> None:
+        self._path, self._images, self._labels, self._tick = path, images, labels, tick
+        self._wrong, self._history, self._last_k = wrong, history, last_k
+        self.lines: list[dict[str, Any]] = []
+        self.last: list[tuple[int, Tensor]] = []  # (epoch, (t, K)) of the last k epochs
+        self.selected: dict[str, Any] = {}
+        self.best: dict[str, Any] = {}
+        self.auxiliary: dict[str, Tensor] = {}
+
+    def after_epoch(self, line: dict[str, Any], predict: Callable[[Tensor], dict[str, Tensor]] | None) -> None:
+        """Complete, write and announce one line; evaluate where a predictor is given."""
+        line["time"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+        if predict is not None:
+            self._evaluate(line, predict)
+        self.lines.append(line)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self._tick(line)
+
+    def _evaluate(self, line: dict[str, Any], predict: Callable[[Tensor], dict[str, Tensor]]) -> None:
+        epoch = int(line["epoch"])
+        predicted = {part: {name: p.float().cpu() for name, p in predict(images).items()} for part, images in self._images.items()}
+        test, val = predicted["test"].pop(""), predicted["val"].pop("")
+        self.auxiliary = predicted["test"]
+        line["test_accuracy"] = _accuracy(test, self._labels["test"])
+        line["val_accuracy"] = _accuracy(val, self._labels["val"])
+        line["val_nll"] = _cross_entropy(val, self._labels["val"])
+        for name, probabilities in self.auxiliary.items():
+            line[f"test_accuracy_{name}"] = _accuracy(probabilities, self._labels["test"])
+        given = self._history.values[epoch]
+        for name, mask in (("fit_wrong", self._wrong), ("fit_right", ~self._wrong)):
+            fit = given[mask].nanmean().item()
+            line[name] = fit if np.isfinite(fit) else None
+        self.last = [*self.last, (epoch, test)][-self._last_k :]
+        score = (line["val_accuracy"], -line["val_nll"])
+        if not self.selected or score > tuple(self.selected["score"]):
+            self.selected = {"epoch": epoch, "score": score, "test": test, "val": val}
+        if not self.best or line["test_accuracy"] > self.best["score"]:
+            self.best = {"epoch": epoch, "score": line["test_accuracy"], "test": test}
+
+    def predictions(self) -> dict[str, np.ndarray]:
+        """The arrays of predictions.npz that come from evaluation; empty where no epoch was evaluated."""
+        if not self.last:
+            return {}
+        arrays = {
+            "test_last_k": torch.stack([p for _, p in self.last]).numpy(),
+            "epochs_last_k": np.array([epoch for epoch, _ in self.last]),
+            "test_selected": self.selected["test"].numpy(),
+            "val_selected": self.selected["val"].numpy(),
+            "epoch_selected": np.array(self.selected["epoch"]),
+            "test_best": self.best["test"].numpy(),
+            "epoch_best": np.array(self.best["epoch"]),
+        }
+        return arrays | {f"aux_{name}": p.numpy() for name, p in self.auxiliary.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """For checkpoints."""
+        return {
+            "lines": json.dumps(self.lines),
+            "last": [list(item) for item in self.last],
+            "selected": dict(self.selected),
+            "best": dict(self.best),
+            "auxiliary": dict(self.auxiliary),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore; history.jsonl loses the lines of epochs that will be trained again."""
+        self.lines = json.loads(state["lines"])
+        self.last = [(int(epoch), p.cpu()) for epoch, p in state["last"]]
+        self.selected = _to_cpu(state["selected"])
+        self.best = _to_cpu(state["best"])
+        self.auxiliary = _to_cpu(state["auxiliary"])
+        atomic_write_text(self._path, "".join(json.dumps(line) + "\n" for line in self.lines))
+
+
+def _accuracy(probabilities: Tensor, labels: np.ndarray) -> float:
+    return float((probabilities.argmax(dim=1).numpy() == labels).mean())
+
+
+def _cross_entropy(probabilities: Tensor, labels: np.ndarray) -> float:
+    given = probabilities.numpy()[np.arange(len(labels)), labels]
+    return float(-np.log(given.clip(min=1e-12)).mean())
+
+
+def _to_cpu(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in state.items()}

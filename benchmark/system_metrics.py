@@ -1,0 +1,81 @@
+"""CPU, memory and GPU use while a run goes on, sampled by a thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from benchmark.files import append_line
+
+MEGABYTE = 2**20
+
+
+class SystemSampler:
+    """A context that appends ``{"time", "cpu_percent", "memory_mb", …}`` lines to a file and remembers the peak.
+
+    Args:
+        path: system.jsonl.
+        device: ``cpu`` or ``cuda…``; with a GPU its memory and, where the driver tells, its utilisation are added.
+        interval: seconds between samples.
+    """
+
+    def __init__(self, path: Path, device: str, interval: float = 5.0) -> None:
+        self._path, self._device, self._interval = path, device, interval
+        self._process = psutil.Process()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="system-sampler", daemon=True)
+        self.peak_memory_mb = 0.0
+
+    def __enter__(self) -> SystemSampler:
+        self._process.cpu_percent()  # the first call starts the clock
+        if self._device.startswith("cuda"):
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(self._device)
+        self.sample()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.sample()
+
+    def sample(self) -> dict[str, Any]:
+        """Take one sample now."""
+        memory = self._process.memory_info().rss / MEGABYTE
+        self.peak_memory_mb = max(self.peak_memory_mb, memory)
+        line: dict[str, Any] = {"time": time.time(), "cpu_percent": self._process.cpu_percent(), "memory_mb": round(memory, 1)}
+        if self._device.startswith("cuda"):
+            line |= self._gpu()
+        return line
+
+    def gpu_peak_memory_mb(self) -> float | None:
+        """Peak of the memory that torch allocated on the GPU since the start; None on a CPU."""
+        if not self._device.startswith("cuda"):
+            return None
+        import torch
+
+        return torch.cuda.max_memory_allocated(self._device) / MEGABYTE
+
+    def _gpu(self) -> dict[str, Any]:
+        import torch
+
+        line: dict[str, Any] = {"gpu_memory_mb": round(torch.cuda.memory_allocated(self._device) / MEGABYTE, 1)}
+        try:
+            line["gpu_percent"] = torch.cuda.utilization(self._device)
+        except Exception:  # without nvidia-ml-py, or where the driver does not tell
+            pass
+        return line
+
+    def _loop(self) -> None:
+        while not self._stop.wait(self._interval):
+            try:
+                append_line(self._path, self.sample())
+            except OSError:  # a full disk must not end the run here; the commit will tell
+                return

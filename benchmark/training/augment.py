@@ -1,0 +1,159 @@
+"""Random changes of whole batches on the device: one gather for all that moves pixels, one fused pass for colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.errors import unknown_name
+from benchmark.training.names import AUGMENTATIONS
+
+COLOR_JITTER = 0.1
+"""Largest relative change of brightness, contrast and saturation."""
+
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def parse_augmentation(text: str, declared: tuple[str, ...] = ()) -> frozenset[str]:
+    """``auto`` (what the data set declares), ``none`` or names joined by ``+``; unknown names raise BenchmarkError."""
+    if text == "auto":
+        return frozenset(declared)
+    names = frozenset(part.strip() for part in text.split("+") if part.strip()) - {"none"}
+    for name in names:
+        if name not in AUGMENTATIONS:
+            raise unknown_name("augmentation", name, AUGMENTATIONS)
+    return names
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random choices of one epoch, one row a sample, drawn on the CPU at once so that a step needs no sync.
+
+    Attributes:
+        geometry: (n, 4) int64: vertical shift, horizontal shift, flip (0 or 1), quarter turns (0 to 3); None if unused.
+        color: (n, 3) float32 factors of brightness, contrast and saturation; None if unused.
+    """
+
+    geometry: Tensor | None
+    color: Tensor | None
+
+    def __getitem__(self, rows: Any) -> Draws:
+        return Draws(None if self.geometry is None else self.geometry[rows], None if self.color is None else self.color[rows])
+
+    def to(self, device: torch.device) -> Draws:
+        """The same choices on a device."""
+        return Draws(
+            None if self.geometry is None else self.geometry.to(device, non_blocking=True),
+            None if self.color is None else self.color.to(device, non_blocking=True),
+        )
+
+
+class Augmenter:
+    """uint8 batches → augmented, normalised float32 batches.
+
+    Args:
+        names: the augmentations to use.
+        height, width: of the images in pixels.
+        scale, bias: (C,) float32, so that ``image * scale + bias`` is normalised.
+    """
+
+    def __init__(self, names: frozenset[str], height: int, width: int, scale: Tensor, bias: Tensor) -> None:
+        self.names = names
+        self.height, self.width = height, width
+        self.shift = max(1, min(height, width) // 8) if "crop" in names else 0
+        self.moves = bool(names & {"crop", "flip", "rot90"})
+        self.colors = "color" in names
+        self.scale, self.bias = scale.view(1, -1, 1, 1), bias.view(1, -1, 1, 1)
+        device = scale.device
+        self._rows = torch.arange(height, device=device).view(1, height, 1)
+        self._columns = torch.arange(width, device=device).view(1, 1, width)
+        self._luma = torch.tensor(_LUMA, device=device).view(1, 3, 1, 1)
+
+    def draw(self, n: int, generator: torch.Generator) -> Draws:
+        """The choices for n samples from a CPU generator; the same on every device."""
+        geometry = color = None
+        if self.moves:
+            shifts = torch.randint(-self.shift, self.shift + 1, (n, 2), generator=generator)
+            flips = torch.randint(0, 2, (n, 1), generator=generator) * ("flip" in self.names)
+            turns = torch.randint(0, 4, (n, 1), generator=generator) * ("rot90" in self.names)
+            if self.height != self.width:
+                turns = turns // 2 * 2  # only half turns keep the shape
+            geometry = torch.cat([shifts, flips, turns], dim=1)
+        if self.colors:
+            color = 1 + COLOR_JITTER * (2 * torch.rand(n, 3, generator=generator) - 1)
+        return Draws(geometry, color)
+
+    def __call__(self, images: Tensor, draws: Draws | None = None) -> Tensor:
+        """Augment (where draws are given) and normalise (B, C, H, W) uint8 images."""
+        if draws is not None and draws.geometry is not None:
+            images = self._move(images, draws.geometry)
+        if draws is not None and draws.color is not None:
+            return self._recolor(images.float(), draws.color).mul_(self.scale).add_(self.bias)
+        return images.float().mul_(self.scale).add_(self.bias)
+
+    def _move(self, images: Tensor, geometry: Tensor) -> Tensor:
+        batch, channels = images.shape[:2]
+        down, right, flip, turns = geometry.view(batch, 4, 1, 1).unbind(dim=1)
+        rows, columns = self._rows, self._columns
+        if "rot90" in self.names:
+            odd, half = turns % 2 == 1, turns >= 2  # a quarter turn swaps the axes, a half turn reverses both
+            rows, columns = torch.where(odd, columns, rows), torch.where(odd, self.height - 1 - rows, columns)
+            rows = torch.where(half, self.height - 1 - rows, rows)
+            columns = torch.where(half, self.width - 1 - columns, columns)
+        if "flip" in self.names:
+            columns = torch.where(flip == 1, self.width - 1 - columns, columns)
+        if self.shift:
+            rows, columns = _mirror(rows + down, self.height), _mirror(columns + right, self.width)
+        source = (rows * self.width + columns).expand(batch, self.height, self.width).reshape(batch, 1, -1)
+        flat = images.reshape(batch, channels, -1)
+        return flat.gather(2, source.expand(batch, channels, -1)).view_as(images)
+
+    def _recolor(self, images: Tensor, color: Tensor) -> Tensor:
+        brightness, contrast, saturation = color.view(-1, 3, 1, 1, 1).unbind(dim=1)
+        images = images * brightness
+        mean = images.mean(dim=(1, 2, 3), keepdim=True)
+        images = torch.lerp(mean, images, contrast)
+        if images.shape[1] == 3:
+            gray = (images * self._luma).sum(dim=1, keepdim=True)
+            images = torch.lerp(gray.expand_as(images), images, saturation)
+        return images.clamp_(0, 255)
+
+
+def _mirror(index: Tensor, size: int) -> Tensor:
+    """Reflect positions that lie outside [0, size) at the edges, without repeating the edge."""
+    index = index.abs()
+    return torch.where(index >= size, 2 * (size - 1) - index, index)
+
+
+def normalization(mode: str, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and bias (each (C,)) that take uint8 images to what ``mode`` asks for.
+
+    Args:
+        mode: ``dataset`` (mean 0 and deviation 1 over the training images), ``imagenet`` or ``none`` (to [0, 1]).
+        images: (n, C, H, W) uint8 training images; only ``dataset`` looks at them.
+    """
+    channels = images.shape[1]
+    if mode == "none":
+        mean, std = torch.zeros(channels), torch.ones(channels)
+    elif mode == "imagenet":
+        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        if channels == 1:
+            mean, std = mean.mean(dim=0, keepdim=True), std.mean(dim=0, keepdim=True)
+    else:
+        mean, std = _channel_statistics(images)
+    return ((1 / 255) / std).to(images.device), (-mean / std).to(images.device)
+
+
+def _channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation per channel in [0, 1], from exact integer histograms (no float copy of the data)."""
+    values = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        counts = torch.bincount(images[:, channel].reshape(-1).int(), minlength=256).cpu().double()
+        mean = (counts * values).sum() / counts.sum()
+        means.append(mean)
+        deviations.append(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt().clamp(min=1e-3))
+    return torch.stack(means).float(), torch.stack(deviations).float()

@@ -1,0 +1,153 @@
+"""Networks by name: a trunk that gives features and a linear head that gives logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.errors import BenchmarkError, unknown_name
+from benchmark.training.names import BACKBONES
+
+
+class Network(nn.Module):
+    """A trunk and a linear head, with autocast inside so that losses are computed in float32.
+
+    Args:
+        trunk: (B, C, H, W) → (B, width).
+        width: number of features.
+        num_classes: K.
+        bf16: run the forward pass under bfloat16 autocast.
+
+    Attributes:
+        last_logits: (B, K) logits of the latest forward pass with gradients, detached; the sample history reads them.
+    """
+
+    def __init__(self, trunk: nn.Module, width: int, num_classes: int, *, bf16: bool = False) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(width, num_classes)
+        self.bf16 = bf16
+        self.last_logits: Tensor | None = None
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, width) float32 features of normalised (B, C, H, W) images."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.trunk(images).float()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, K) float32 logits of normalised (B, C, H, W) images."""
+        logits = self.head(self.features(images))
+        if self.training and torch.is_grad_enabled():
+            self.last_logits = logits.detach()
+        return logits
+
+
+def build_network(name: str, *, channels: int, size: int, num_classes: int, pretrained: bool = False, bf16: bool = False) -> Network:
+    """A fresh network; draws its weights from torch's global generator, so seed that first.
+
+    Args:
+        name: a name of :data:`~benchmark.training.names.BACKBONES`.
+        channels: 1 or 3.
+        size: the shorter side of the images in pixels.
+        num_classes: K.
+        pretrained: load published weights; timm models only.
+        bf16: bfloat16 autocast in the forward pass.
+
+    Raises:
+        BenchmarkError: an unknown name, images too small for it, or weights that cannot be had.
+    """
+    if pretrained and not name.startswith("timm:"):
+        raise BenchmarkError(f"protocol.pretrained=true needs a timm backbone, not {name}; write --set protocol.backbone=timm:resnet18")
+    if name.startswith("timm:"):
+        trunk, width = _timm(name.removeprefix("timm:"), channels, pretrained)
+        return Network(trunk, width, num_classes, bf16=bf16)
+    builders: dict[str, Any] = {"cnn_small": _cnn_small, "cnn9": _cnn9, "preact_resnet18": _preact_resnet18}
+    if name in builders:
+        if name == "cnn9" and size < 28:
+            raise BenchmarkError(f"backbone cnn9 needs images of at least 28 px, these have {size}; use cnn_small or resnet18")
+        trunk, width = builders[name](channels)
+    elif name in ("resnet18", "resnet34"):
+        trunk, width = _cifar_resnet(name, channels)
+    else:
+        raise unknown_name("backbone", name, BACKBONES, "timm:<name> takes any model of timm")
+    return Network(trunk, width, num_classes, bf16=bf16)
+
+
+def _convolution(inputs: int, outputs: int, slope: float = 0.0, padding: int = 1) -> list[nn.Module]:
+    activation = nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
+    return [nn.Conv2d(inputs, outputs, 3, padding=padding, bias=False), nn.BatchNorm2d(outputs), activation]
+
+
+def _pooled() -> list[nn.Module]:
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+
+
+def _cnn_small(channels: int) -> tuple[nn.Module, int]:
+    layers = [*_convolution(channels, 24), nn.MaxPool2d(2), *_convolution(24, 48), nn.MaxPool2d(2), *_convolution(48, 96)]
+    return nn.Sequential(*layers, *_pooled()), 96
+
+
+def _cnn9(channels: int) -> tuple[nn.Module, int]:
+    layers: list[nn.Module] = []
+    for width in (128, 256):
+        for inputs in (channels if width == 128 else 128, width, width):
+            layers += _convolution(inputs, width, slope=0.01)
+        layers += [nn.MaxPool2d(2), nn.Dropout2d(0.25)]
+    for inputs, width in ((256, 512), (512, 256), (256, 128)):
+        layers += _convolution(inputs, width, slope=0.01, padding=0)
+    return nn.Sequential(*layers, *_pooled()), 128
+
+
+def _cifar_resnet(name: str, channels: int) -> tuple[nn.Module, int]:
+    from torchvision import models
+
+    network = getattr(models, name)(weights=None)
+    network.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.maxpool = nn.Identity()
+    network.fc = nn.Identity()
+    return network, 512
+
+
+class _PreActBlock(nn.Module):
+    """Two 3×3 convolutions, each after batch norm and ReLU, beside a shortcut (He et al. 2016, "Identity mappings")."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        changes = stride != 1 or inputs != outputs
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if changes else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = F.relu(self.norm1(x))
+        residual = x if self.shortcut is None else self.shortcut(active)
+        return self.conv2(F.relu(self.norm2(self.conv1(active)))) + residual
+
+
+def _preact_resnet18(channels: int) -> tuple[nn.Module, int]:
+    layers: list[nn.Module] = [nn.Conv2d(channels, 64, 3, 1, 1, bias=False)]
+    inputs = 64
+    for outputs, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        layers += [_PreActBlock(inputs, outputs, stride), _PreActBlock(outputs, outputs, 1)]
+        inputs = outputs
+    return nn.Sequential(*layers, nn.BatchNorm2d(512), nn.ReLU(inplace=True), *_pooled()), 512
+
+
+def _timm(name: str, channels: int, pretrained: bool) -> tuple[nn.Module, int]:
+    try:
+        import timm
+    except ImportError as error:
+        raise BenchmarkError("backbone timm:… needs timm; install it: python -m pip install timm") from error
+    if not timm.is_model(name):
+        raise unknown_name("timm model", name, timm.list_models(), "see timm.list_models()") if len(name) > 2 else unknown_name("timm model", name, [])
+    try:
+        trunk = timm.create_model(name, pretrained=pretrained, in_chans=channels, num_classes=0)
+    except Exception as error:  # timm raises whatever its download or its model raises
+        raise BenchmarkError(f"timm cannot build {name}{' with its weights' if pretrained else ''}: {str(error).splitlines()[0]}") from error
+    return trunk, int(trunk.num_features)

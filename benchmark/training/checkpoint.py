@@ -1,0 +1,58 @@
+"""Checkpoints: tensors and plain values only, written atomically, read without running code."""
+
+from __future__ import annotations
+
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmark.files import atomic_write_bytes
+
+
+def save(path: Path, payload: dict[str, Any]) -> None:
+    """Write a nested dictionary of tensors, numbers and strings; the file is either the old or the new one, never half."""
+    buffer = io.BytesIO()
+    torch.save(payload, buffer)
+    atomic_write_bytes(path, buffer.getvalue())
+
+
+def load(path: Path, device: torch.device) -> dict[str, Any] | None:
+    """Read a checkpoint; None if there is none or it cannot be read (the stage then starts again)."""
+    if not path.exists():
+        return None
+    try:
+        payload: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except Exception:  # a damaged file can fail in any way; starting again is always right
+        return None
+    return payload
+
+
+def generator_states(device: torch.device, generators: dict[str, torch.Generator]) -> dict[str, Any]:
+    """The states of Python's, numpy's and torch's global generators and of the named ones."""
+    numpy_state = np.random.get_state(legacy=True)
+    return {
+        "python": repr(random.getstate()[1]),
+        "numpy": [str(numpy_state[0]), torch.from_numpy(np.asarray(numpy_state[1]).astype(np.int64)), *map(float, numpy_state[2:])],  # type: ignore[arg-type]
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "named": {name: generator.get_state() for name, generator in generators.items()},
+    }
+
+
+def restore_generators(states: dict[str, Any], device: torch.device, generators: dict[str, torch.Generator]) -> dict[str, torch.Tensor]:
+    """The inverse of :func:`generator_states`; returns the states of named generators that do not exist yet."""
+    numbers = tuple(int(part) for part in states["python"].strip("()").split(",") if part.strip())
+    random.setstate((3, numbers, None))
+    name, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), int(position), int(has_gauss), cached))
+    torch.set_rng_state(states["torch"].cpu())
+    if states["cuda"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
+    named = {key: state.cpu() for key, state in states["named"].items()}
+    for key in generators.keys() & named.keys():
+        generators[key].set_state(named.pop(key))
+    return named

@@ -1,0 +1,303 @@
+"""What a method is handed as ``run``: networks, loaders, epochs that checkpoint and resume, named generators, the oracle."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.api import TrainingData
+from benchmark.errors import DivergedError
+from benchmark.seeds import derive_seed, numpy_generator, torch_generator
+from benchmark.spec import TrainingProtocol
+from benchmark.training import checkpoint
+from benchmark.training.augment import Augmenter, normalization, parse_augmentation
+from benchmark.training.backbones import build_network
+from benchmark.training.history import SampleHistory
+from benchmark.training.loader import Loader, batch_bounds
+from benchmark.training.networks import Networks
+from benchmark.training.oracle import Oracle
+
+logger = logging.getLogger(__name__)
+
+Predictor = Callable[[Tensor], dict[str, Tensor]]
+"""Normalised (B, C, H, W) images → named (B, K) probabilities; the main predictor is called ``""``."""
+
+EVALUATION_BATCH = 512
+
+
+class Observer(Protocol):
+    """The harness's side of a run: it sees the truth and the logs, the method does not."""
+
+    def after_epoch(self, line: dict[str, Any], predict: Callable[[Tensor], dict[str, Tensor]] | None) -> None:
+        """Record one finished epoch; evaluate if ``predict`` is given (it takes uint8 images)."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the observer."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+
+
+class RunContext:
+    """The harness as a method sees it.
+
+    Attributes:
+        device: where tensors live.
+        protocol: the shared training protocol.
+        seed: the run's seed.
+        history: the training history of the final stage, recorded for every method.
+        oracle: the metered door to the truth.
+        trained_samples: forward passes with a gradient step so far.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        protocol: TrainingProtocol,
+        *,
+        seed: int,
+        device: torch.device,
+        oracle: Oracle,
+        augmentation: tuple[str, ...] = (),
+        folder: Path | None = None,
+        checkpoint_seconds: float = 10.0,
+    ) -> None:
+        self._data, self.protocol, self.seed, self.device, self.oracle = data, protocol, seed, device, oracle
+        names = parse_augmentation(protocol.augmentation, augmentation)
+        scale, bias = normalization(protocol.normalize, data.images)
+        self._augmenter = Augmenter(names, int(data.images.shape[2]), int(data.images.shape[3]), scale, bias)
+        self._folder, self._checkpoint_seconds = folder, checkpoint_seconds
+        self._observer: Observer | None = None
+        self._bf16 = protocol.precision == "bf16" or (
+            protocol.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+        )
+        self._stage, self._epoch, self._passes = "", 0, 0
+        self._generators: dict[str, torch.Generator] = {}
+        self._restored: dict[str, Tensor] = {}  # states of generators that the resumed run has not asked for yet
+        self.history = SampleHistory(data.n, protocol.epochs, device)
+        self.trained_samples = 0
+        self.parameters = 0
+        self._losses: Tensor = torch.zeros((), device=device)
+        self._steps = 0
+
+    def observe(self, observer: Observer) -> None:
+        """Attach the harness's side: it is told of every epoch and saved with every checkpoint."""
+        self._observer = observer
+
+    # ----------------------------------------------------------------------------------------------- parts
+
+    def networks(self, count: int = 1, *, name: str = "train", lr_scale: float = 1.0) -> Networks:
+        """Fresh networks with optimisers; their weights depend on the seed, the name and their position alone.
+
+        Args:
+            count: how many.
+            name: networks of another name start from other weights; every method's main networks are called ``train``.
+            lr_scale: factor on the protocol's learning rate.
+        """
+        height, width = self._data.images.shape[2:]
+        modules = []
+        for position in range(count):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(derive_seed("weights", self.seed, name, position))
+                network = build_network(
+                    self.protocol.backbone,
+                    channels=int(self._data.images.shape[1]),
+                    size=int(min(height, width)),
+                    num_classes=self._data.num_classes,
+                    pretrained=self.protocol.pretrained,
+                    bf16=self._bf16,
+                )
+            modules.append(network.to(self.device))
+        built = Networks(modules, self.protocol, lr_scale=lr_scale)
+        self.parameters = max(self.parameters, built.parameter_count())
+        return built
+
+    def loader(self, indices: Tensor | None = None, labels: Tensor | None = None) -> Loader:
+        """Shuffled, augmented batches; one iteration is one pass in an order that depends on seed, stage and epoch.
+
+        Args:
+            indices: (m,) int64 training positions, all by default.
+            labels: (m,) int64 labels to train on, the given ones by default.
+        """
+        if indices is None:
+            indices = torch.arange(self._data.n, device=self.device)
+        if labels is None:
+            labels = self._data.labels[indices]
+        return Loader(self._data.images, indices, labels, self.protocol.batch_size, self._augmenter, self._pass_generator)
+
+    def generator(self, *names: Any) -> torch.Generator:
+        """A CPU generator of these names, one object a name; its state is part of every checkpoint."""
+        key = "/".join(map(str, names))
+        if key not in self._generators:
+            self._generators[key] = torch_generator("method", self.seed, *names)
+            if key in self._restored:
+                self._generators[key].set_state(self._restored.pop(key))
+        return self._generators[key]
+
+    def rng(self, *names: Any) -> np.random.Generator:
+        """A fresh numpy generator of these names; asking again starts it anew, so a resumed run draws the same."""
+        return numpy_generator("method", self.seed, *names)
+
+    # ---------------------------------------------------------------------------------------------- epochs
+
+    def epochs(
+        self,
+        stage: str,
+        networks: Networks,
+        *,
+        epochs: int | None = None,
+        state: Any = None,
+        predictor: Predictor | None = None,
+    ) -> Iterator[int]:
+        """Yield the 0-based epochs of one training stage that are still to be done.
+
+        Before each: learning rate, training mode, and torch's global generator seeded from seed, stage and epoch.
+        After each: a history line, the evaluation (with a predictor), a checkpoint. A stage that a killed run had
+        finished yields nothing and leaves networks and state as they were at its end.
+
+        Args:
+            stage: a name that is unique within the run.
+            networks: they are checkpointed.
+            epochs: how many, the protocol's number by default.
+            state: anything with ``state_dict`` and ``load_state_dict``; checkpointed.
+            predictor: evaluates after every epoch; given for the stage that makes the final predictor.
+
+        Raises:
+            DivergedError: the mean loss of an epoch is not finite.
+        """
+        total = self.protocol.epochs if epochs is None else epochs
+        first = self._resume(stage, networks, state)
+        saved = time.monotonic()
+        for epoch in range(first, total):
+            self._stage, self._epoch, self._passes = stage, epoch, 0
+            torch.manual_seed(derive_seed("forward", self.seed, stage, epoch))
+            networks.set_epoch(epoch, total)
+            networks.train()
+            self._losses, self._steps = torch.zeros((), device=self.device), 0
+            started, samples = time.perf_counter(), self.trained_samples
+            yield epoch
+            loss = float(self._losses) / max(1, self._steps)  # the one sync of an epoch
+            seconds = time.perf_counter() - started
+            if not math.isfinite(loss):
+                raise DivergedError(f"the loss is {loss} in epoch {epoch + 1} of stage {stage}; try a lower protocol.lr")
+            line = {"stage": stage, "epoch": epoch, "epochs": total, "loss": loss, "seconds": seconds}
+            line["samples"] = self.trained_samples - samples
+            if self._observer is not None:
+                self._observer.after_epoch(line, self._evaluator(networks, predictor) if predictor else None)
+            last = epoch + 1 == total
+            if last or time.monotonic() - saved >= self._checkpoint_seconds:
+                self._save(stage, networks, state, epoch + 1, finished=last)
+                saved = time.monotonic()
+
+    def step(self, networks: Networks, loss: Any, samples: int = 0) -> None:
+        """Differentiate a loss, step the optimisers and count: what every training loop calls once a batch.
+
+        Args:
+            networks: whose optimisers step.
+            loss: a scalar, or one a network.
+            samples: size of the batch, for the throughput.
+        """
+        self._losses += networks.step(loss)
+        self._steps += 1
+        self.trained_samples += samples * len(networks)
+
+    # ------------------------------------------------------------------------------------------ prediction
+
+    @torch.no_grad()
+    def predict(self, predictor: Callable[[Tensor], Tensor], indices: Tensor | None = None) -> Tensor:
+        """(m, K) outputs for training images without augmentation; the networks called should be in evaluation mode.
+
+        Args:
+            predictor: normalised (B, C, H, W) images → (B, K).
+            indices: (m,) int64 training positions, all by default.
+        """
+        if indices is None:
+            indices = torch.arange(self._data.n, device=self.device)
+        parts = [
+            predictor(self._augmenter(self._data.images.index_select(0, indices[start:stop])))
+            for start, stop in batch_bounds(int(indices.shape[0]), EVALUATION_BATCH)
+        ]
+        return torch.cat(parts) if parts else torch.zeros(0, self._data.num_classes, device=self.device)
+
+    def class_probabilities(self, networks: Networks, indices: Tensor | None = None) -> Tensor:
+        """(m, K) mean softmax over networks in evaluation mode, without augmentation, for training images."""
+        networks.train(False)
+        return self.predict(lambda images: torch.stack([net(images).softmax(dim=1) for net in networks]).mean(dim=0), indices)
+
+    def noise_rate(self, setting: float | str) -> float:
+        """A method's noise-rate setting as a number in [0, 1).
+
+        ``auto``: the injected rate where noise was injected (an oracle; marked), else ``estimate``. ``estimate``: the
+        confident joint on out-of-fold predictions. ``incv``: noisy cross-validation. ``oracle``: the true rate, marked.
+        """
+        from benchmark.training.noise_rate import resolve_noise_rate
+
+        return resolve_noise_rate(setting, self._data, self)
+
+    # --------------------------------------------------------------------------------------------- private
+
+    def _pass_generator(self) -> torch.Generator:
+        self._passes += 1
+        return torch_generator("batches", self.seed, self._stage, self._epoch, self._passes)
+
+    def _evaluator(self, networks: Networks, predictor: Predictor) -> Callable[[Tensor], dict[str, Tensor]]:
+        @torch.no_grad()
+        def predict(images: Tensor) -> dict[str, Tensor]:
+            networks.train(False)
+            bounds = batch_bounds(int(images.shape[0]), EVALUATION_BATCH)
+            parts = [predictor(self._augmenter(images[start:stop])) for start, stop in bounds]
+            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+        return predict
+
+    def _path(self, stage: str, finished: bool) -> Path | None:
+        if self._folder is None:
+            return None
+        return self._folder / "stages" / f"{stage}.pt" if finished else self._folder / "last.pt"
+
+    def _save(self, stage: str, networks: Networks, state: Any, done: int, *, finished: bool) -> None:
+        path = self._path(stage, finished)
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        payload = {
+            "stage": stage,
+            "done": done,
+            "networks": networks.state_dict(),
+            "state": None if state is None else state.state_dict(),
+            "history": self.history.state_dict(),
+            "observer": None if self._observer is None else self._observer.state_dict(),
+            "generators": checkpoint.generator_states(self.device, self._generators),
+            "trained_samples": self.trained_samples,
+            "oracle": dict(self.oracle.used),
+        }
+        checkpoint.save(path, payload)
+
+    def _resume(self, stage: str, networks: Networks, state: Any) -> int:
+        """Restore the latest checkpoint of a stage; returns the number of its epochs that are done."""
+        for finished in (True, False):
+            path = self._path(stage, finished)
+            payload = None if path is None else checkpoint.load(path, self.device)
+            if payload is None or payload["stage"] != stage:
+                continue
+            networks.load_state_dict(payload["networks"])
+            if state is not None:
+                state.load_state_dict(payload["state"])
+            self.history.load_state_dict(payload["history"])
+            if self._observer is not None:
+                self._observer.load_state_dict(payload["observer"])
+            self._restored = checkpoint.restore_generators(payload["generators"], self.device, self._generators)
+            self.trained_samples = int(payload["trained_samples"])
+            self.oracle.used.clear()
+            self.oracle.used.update(payload["oracle"])
+            logger.info("stage %s: resumed after %d epochs", stage, payload["done"])
+            return int(payload["done"])
+        return 0

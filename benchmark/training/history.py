@@ -1,0 +1,53 @@
+"""The training history: what the network thought of every given label, epoch by epoch, in the training forward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class SampleHistory:
+    """p_i^t, the probability that the network gave to sample i's label in epoch t (HSA-NRL, Zhu et al. 2022).
+
+    Args:
+        n: number of samples.
+        epochs: number of epochs T.
+        device: where it lives; recording causes no sync.
+
+    Attributes:
+        values: (T, n) float32, NaN where nothing was recorded.
+    """
+
+    def __init__(self, n: int, epochs: int, device: torch.device) -> None:
+        self.values = torch.full((epochs, n), float("nan"), device=device)
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs T that it has room for."""
+        return int(self.values.shape[0])
+
+    @torch.no_grad()
+    def record(self, epoch: int, indices: Tensor, labels: Tensor, logits: Tensor | None) -> None:
+        """Store softmax(logits)[label] of one batch; logits of another batch size (mixed inputs) are ignored."""
+        if logits is None or logits.shape[0] != labels.shape[0]:
+            return
+        given = logits.float().log_softmax(dim=1).gather(1, labels.view(-1, 1)).squeeze(1)
+        self.values[epoch].index_copy_(0, indices, given.exp_())
+
+    def mean(self, skip: int = 0) -> Tensor:
+        """(n,) mean over the epochs from ``skip`` on; 0 for a sample without any record."""
+        return torch.nanmean(self.values[min(skip, self.epochs - 1) :], dim=0).nan_to_num_(0.0)
+
+    def matrix(self, indices: Tensor) -> Tensor:
+        """(m, T) histories of some samples; gaps are 0."""
+        return self.values[:, indices].T.nan_to_num(0.0).contiguous()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The values, for a checkpoint."""
+        return {"values": self.values}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the values."""
+        self.values.copy_(state["values"])

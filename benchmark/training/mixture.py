@@ -1,0 +1,26 @@
+"""A two-component Gaussian mixture over per-sample scores: the field's usual way to decide without a known rate."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def lower_component(scores: np.ndarray) -> np.ndarray:
+    """Which samples belong to the component of lower mean, as loss mixtures decide (Li et al., DivideMix, 2020).
+
+    Args:
+        scores: (n,) finite scores.
+
+    Returns:
+        (n,) bool, True where the posterior of the lower component exceeds 1/2; all False where the scores are (nearly)
+        constant or fewer than two.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    spread = float(np.ptp(scores)) if len(scores) else 0.0
+    if len(scores) < 2 or spread < 1e-9:
+        return np.zeros(len(scores), dtype=bool)
+    scaled = ((scores - scores.min()) / spread).reshape(-1, 1)
+    mixture = GaussianMixture(n_components=2, max_iter=100, tol=1e-2, reg_covar=5e-4, means_init=[[0.0], [1.0]], random_state=0)
+    posterior = mixture.fit(scaled).predict_proba(scaled)
+    return posterior[:, int(np.argmin(mixture.means_.ravel()))] > 0.5

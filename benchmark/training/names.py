@@ -1,0 +1,19 @@
+"""Names that listings need without importing torch."""
+
+BACKBONES: dict[str, str] = {
+    "cnn_small": "three 3×3 convolutions (24, 48, 96 channels), for images of 8 px and more on a CPU",
+    "cnn9": "co-teaching's 9-layer CNN (Han et al. 2018), for images of 28 px and more",
+    "resnet18": "ResNet-18 with the CIFAR stem (3×3, stride 1, no pooling)",
+    "resnet34": "ResNet-34 with the CIFAR stem",
+    "preact_resnet18": "pre-activation ResNet-18 (He et al. 2016b) with the CIFAR stem",
+    "timm:<name>": "any model of timm, e.g. timm:resnet34; protocol.pretrained=true starts from its published weights",
+}
+"""Backbone → one line about it."""
+
+AUGMENTATIONS: dict[str, str] = {
+    "crop": "shift by up to an eighth of the side, edges mirrored",
+    "flip": "mirror left and right, half of the images",
+    "rot90": "turn by 0, 90, 180 or 270 degrees",
+    "color": "brightness, contrast and saturation by up to 10 %",
+}
+"""Augmentation → one line about it."""

@@ -1,0 +1,128 @@
+"""Networks with their optimisers: what a method calls and steps."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+from benchmark.spec import TrainingProtocol
+from benchmark.training.backbones import Network
+from benchmark.training.schedules import Schedule
+
+
+class Networks(Sequence[Network]):
+    """One or more networks, each with an optimiser of its own, on the protocol's learning-rate plan.
+
+    Args:
+        modules: the networks, on their device.
+        protocol: optimiser, learning rate and schedule.
+        lr_scale: factor on the protocol's learning rate (a method's own ratio between its stages).
+    """
+
+    def __init__(self, modules: Iterable[Network], protocol: TrainingProtocol, *, lr_scale: float = 1.0) -> None:
+        self._modules = list(modules)
+        self.schedule = Schedule(protocol, lr_scale)
+        self.optimizers = [_optimizer(module, protocol, lr_scale) for module in self._modules]
+
+    @overload
+    def __getitem__(self, index: int) -> Network: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Network]: ...
+    def __getitem__(self, index: int | slice) -> Network | list[Network]:
+        return self._modules[index]
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Network]:
+        return iter(self._modules)
+
+    def step(self, loss: Tensor | Sequence[Tensor]) -> Tensor:
+        """Backward pass and one step of every optimiser.
+
+        Args:
+            loss: one scalar, or one scalar a network (their sum is differentiated, which is the same as each alone as
+                long as each depends on its own network only).
+
+        Returns:
+            The detached sum, still on the device.
+        """
+        total = loss if isinstance(loss, Tensor) else torch.stack(list(loss)).sum()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return total.detach()
+
+    def set_epoch(self, epoch: int, epochs: int) -> None:
+        """Set every optimiser's learning rate (and Adam's first beta) for a 0-based epoch."""
+        for optimizer in self.optimizers:
+            self.schedule.apply(optimizer, epoch, epochs)
+
+    def train(self, mode: bool = True) -> None:
+        """Training mode, or evaluation mode with ``mode=False``."""
+        for module in self._modules:
+            module.train(mode)
+
+    def parameter_count(self) -> int:
+        """Trainable parameters of all networks."""
+        return sum(p.numel() for module in self._modules for p in module.parameters() if p.requires_grad)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, buffers and optimisers."""
+        return {
+            "networks": [module.state_dict() for module in self._modules],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        for module, saved in zip(self._modules, state["networks"], strict=True):
+            module.load_state_dict(saved)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+
+
+class MovingAverage:
+    """A second network that follows a first: exponential moving average of parameters, batch-norm statistics of its own.
+
+    Args:
+        network: the network to follow.
+        momentum: m of ``average = m * average + (1 - m) * network``.
+
+    Source: the mean teacher (Tarvainen and Valpola 2017), as HSA-NRL uses it: parameters only.
+    """
+
+    def __init__(self, network: Network, momentum: float) -> None:
+        self.network = copy.deepcopy(network)
+        self.network.requires_grad_(False)
+        self.network.last_logits = None
+        self.momentum = momentum
+
+    @torch.no_grad()
+    def update(self, network: Network) -> None:
+        """One step towards ``network``."""
+        mine, theirs = list(self.network.parameters()), list(network.parameters())
+        torch._foreach_lerp_(mine, theirs, 1 - self.momentum)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and buffers."""
+        return self.network.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore weights and buffers."""
+        self.network.load_state_dict(state)
+
+
+def _optimizer(module: Network, protocol: TrainingProtocol, lr_scale: float) -> torch.optim.Optimizer:
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    lr = protocol.lr * lr_scale
+    if protocol.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay)
+    adam = torch.optim.AdamW if protocol.optimizer == "adamw" else torch.optim.Adam
+    return adam(parameters, lr=lr, betas=(protocol.momentum, 0.999), weight_decay=protocol.weight_decay, foreach=True)

@@ -1,0 +1,331 @@
+"""One registered spec → one committed result."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import platform
+import subprocess
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import benchmark
+from benchmark import metrics
+from benchmark.api import Method, TrainingData
+from benchmark.code_hash import code_hash
+from benchmark.engines.base import Outcome, WorkerOptions
+from benchmark.errors import BenchmarkError, DivergedError, LeaseLostError
+from benchmark.files import atomic_open
+from benchmark.lease import BusyError, Lease
+from benchmark.observer import RunObserver
+from benchmark.params import resolve
+from benchmark.prepare import PreparedData, prepare
+from benchmark.registry import Registry
+from benchmark.spec import SCHEMA, RunSpec
+from benchmark.store import RunStore, Status
+from benchmark.system_metrics import SystemSampler
+from benchmark.training.context import RunContext
+from benchmark.training.mixture import lower_component
+from benchmark.training.oracle import Oracle
+
+logger = logging.getLogger(__name__)
+
+Event = Callable[[dict[str, Any]], None]
+
+
+def execute(key: str, options: WorkerOptions, on_event: Event) -> Outcome:
+    """Run one registered cell completely: lease, train, commit.
+
+    Every ordinary exception becomes an outcome (``failed``, with error.json); only KeyboardInterrupt and SystemExit
+    pass. A cell that is already done is not run again; one that another worker holds is ``busy``.
+
+    Args:
+        key: a run key of the store at ``options.runs``.
+        options: device, threads, data root, …
+        on_event: receives progress events.
+    """
+    started = time.monotonic()
+    store = RunStore(options.runs)
+
+    def outcome(status: Any, message: str = "") -> Outcome:
+        return Outcome(key, status, time.monotonic() - started, message)
+
+    try:
+        spec = store.spec(key)
+        registry = _registry(options.plugins)
+        hashed = code_hash(spec, registry)
+        with store.lease(key) as lease:
+            if store.status(key, hashed) is Status.DONE:  # another driver finished it between plan and lease
+                return outcome("done")
+            with _log_file(store.folder(key) / "log.txt"):
+                try:
+                    return outcome(*_run(spec, registry, store, options, on_event, lease, hashed))
+                except LeaseLostError:
+                    raise
+                except Exception as error:
+                    logger.exception("run %s failed", key)
+                    store.fail(key, error, traceback.format_exc())
+                    return outcome("failed", _one_line(error))
+    except (BusyError, LeaseLostError) as error:
+        return outcome("busy", str(error))
+    except Exception as error:  # before the lease, or a disk that cannot even take error.json
+        return outcome("failed", _one_line(error))
+
+
+def _run(
+    spec: RunSpec, registry: Registry, store: RunStore, options: WorkerOptions, on_event: Event, lease: Lease, hashed: str
+) -> tuple[str, str]:
+    """Train and commit; returns the outcome's status and message."""
+    key, folder = spec.key(), store.folder(spec.key())
+    device = resolve_device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    begun = datetime.now(UTC).isoformat(timespec="seconds")
+    on_event({"event": "start", "run_key": key, **spec.labels, "seed": spec.seed})
+    data_root = Path(options.data_root) if options.data_root else default_data_root()
+    prepared = prepare(spec, registry, data_root)
+    cls = registry.load("method", spec.method.name)
+    method: Method = cls(resolve(cls.Params, spec.method.params, spec.method.name))
+    training = training_data(prepared, device)
+    result: dict[str, Any] = {"schema": SCHEMA, "run_key": key, "code_hash": hashed, "status": "done", "reason": None}
+    result |= {"spec": spec.to_dict(), "metrics": {}, "epochs": {}, "noise": prepared.record, "data": describe(prepared)}
+
+    reason = method.supports(training)
+    if reason is not None:
+        result |= {"status": "skipped", "reason": reason, "oracle": [], "diagnostics": {}, "cost": {}}
+        store.commit(key, result | {"host": host(device), "started": begun, "finished": _now()})
+        return "skipped", reason
+
+    def tick(line: dict[str, Any]) -> None:
+        lease.check()
+        event = {name: line[name] for name in ("stage", "epoch", "epochs", "loss")}
+        on_event({"event": "epoch", "run_key": key, **event, "accuracy": line.get("val_accuracy")})
+
+    clock = time.perf_counter()
+    with SystemSampler(folder / "system.jsonl", str(device)) as sampler:
+        run, observer = _context(spec, prepared, training, options, device, folder, tick)
+        method.run, method.data = run, training
+        try:
+            method.setup(training, run)
+            method.fit(training, run)
+            predictions = observer.predictions() | _labels(prepared) | _sample_outputs(method, training)
+        except DivergedError as error:
+            result |= {"status": "diverged", "reason": str(error)}
+            predictions = {}
+    if predictions:
+        result["metrics"] = metrics.compute(predictions)
+        result["epochs"] = {
+            "last": int(predictions["epochs_last_k"][-1]),
+            "selected": int(predictions["epoch_selected"]),
+            "best": int(predictions["epoch_best"]),
+            "last_k": len(predictions["epochs_last_k"]),
+        }
+        with atomic_open(folder / "predictions.npz") as file:
+            np.savez(file, **predictions)
+        _write_samples(folder / "samples.parquet", prepared, predictions, method)
+    result["oracle"] = sorted(name for name, count in run.oracle.used.items() if count)
+    result["diagnostics"] = {name: float(value) for name, value in method.diagnostics().items()}
+    train_seconds = sum(line["seconds"] for line in observer.lines)
+    result["cost"] = {
+        "seconds": time.perf_counter() - clock,
+        "train_seconds": train_seconds,
+        "samples_per_second": run.trained_samples / train_seconds if train_seconds else None,
+        "peak_memory_mb": sampler.peak_memory_mb,
+        "gpu_peak_memory_mb": sampler.gpu_peak_memory_mb(),
+        "parameters": run.parameters,
+        "trained_epochs": run.trained_samples / training.n,
+    }
+    lease.check()
+    store.commit(key, result | {"host": host(device), "started": begun, "finished": _now()})
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return result["status"], result["reason"] or ""
+
+
+def _context(
+    spec: RunSpec, prepared: PreparedData, training: TrainingData, options: WorkerOptions, device: torch.device, folder: Path, tick: Event
+) -> tuple[RunContext, RunObserver]:
+    """The method's view of the run and the harness's."""
+    oracle = Oracle(
+        prepared.truth["train"], prepared.noise, prepared.record["realised_rate"], training.num_classes, training.class_names
+    )
+    run = RunContext(
+        training,
+        spec.protocol,
+        seed=spec.seed,
+        device=device,
+        oracle=oracle,
+        augmentation=prepared.dataset.augmentation,
+        folder=folder,
+        checkpoint_seconds=options.checkpoint_seconds,
+    )
+    wrong = torch.from_numpy(prepared.labels["train"] != prepared.truth["train"]).to(device)
+    images = {part: image_tensor(prepared.arrays.images[prepared.indices[part]], device) for part in ("val", "test")}
+    labels = {part: prepared.labels[part] for part in ("val", "test")}
+    observer = RunObserver(folder / "history.jsonl", images, labels, wrong, run.history, spec.protocol.last_k, tick)
+    run.observe(observer)
+    if not any((folder / name).exists() for name in ("last.pt", "stages")):
+        (folder / "history.jsonl").unlink(missing_ok=True)  # lines of a run that was killed before its first checkpoint
+    return run, observer
+
+
+def training_data(prepared: PreparedData, device: torch.device) -> TrainingData:
+    """What the method sees of the prepared data."""
+    return TrainingData(
+        image_tensor(prepared.arrays.images[prepared.indices["train"]], device),
+        torch.from_numpy(prepared.labels["train"].astype(np.int64)).to(device),
+        len(prepared.arrays.classes),
+        tuple(prepared.arrays.classes),
+    )
+
+
+def image_tensor(images: np.ndarray, device: torch.device) -> torch.Tensor:
+    """(n, H, W, C) uint8 → contiguous (n, C, H, W) uint8 on a device."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
+
+
+def resolve_device(text: str) -> torch.device:
+    """``auto``, ``cpu`` or ``cuda[:i]`` → a device; BenchmarkError where there is no such GPU."""
+    if text == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        raise BenchmarkError(f"--device {text} is not auto, cpu or cuda[:i]") from None
+    if device.type not in ("cpu", "cuda"):
+        raise BenchmarkError(f"--device {text} is not auto, cpu or cuda[:i]")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise BenchmarkError(f"--device {text}: this machine has {torch.cuda.device_count()} GPUs; see: python -m benchmark doctor")
+    return device
+
+
+def default_data_root() -> Path:
+    """Where downloads and caches go: BENCHMARK_CACHE or ~/.cache/noisy-label-benchmark."""
+    import os
+
+    return Path(os.environ.get("BENCHMARK_CACHE") or Path.home() / ".cache" / "noisy-label-benchmark")
+
+
+def describe(prepared: PreparedData) -> dict[str, Any]:
+    """Sizes, classes and class counts, for the result."""
+    counts = np.bincount(prepared.truth["train"], minlength=len(prepared.arrays.classes))
+    sizes = {f"n_{part}": len(positions) for part, positions in prepared.indices.items()}
+    shape = list(prepared.arrays.images.shape[1:])
+    return {**sizes, "classes": list(prepared.arrays.classes), "train_class_counts": counts.tolist(), "image_shape": shape}
+
+
+def _labels(prepared: PreparedData) -> dict[str, np.ndarray]:
+    arrays = {
+        "test_labels": prepared.truth["test"],
+        "val_labels": prepared.labels["val"],
+        "val_true": prepared.truth["val"],
+        "train_given": prepared.labels["train"],
+        "train_true": prepared.truth["train"],
+    }
+    if prepared.arrays.hardness is not None:
+        arrays["train_hardness"] = prepared.arrays.hardness[prepared.indices["train"]]
+    return arrays
+
+
+def _sample_outputs(method: Method, data: TrainingData) -> dict[str, np.ndarray]:
+    quality = method.label_quality().float().cpu().numpy()
+    if quality.shape != (data.n,):
+        raise BenchmarkError(f"{method.name}.label_quality() must return ({data.n},), not {quality.shape}")
+    suspects, corrected = method.suspects(), method.corrected_labels()
+    mask = lower_component(quality) if suspects is None else suspects.cpu().numpy().astype(bool)
+    outputs = {"train_quality": quality, "train_suspect": mask}
+    if corrected is not None:
+        outputs["train_corrected"] = corrected.cpu().numpy().astype(np.int64)
+    return outputs
+
+
+def _write_samples(path: Path, prepared: PreparedData, predictions: dict[str, np.ndarray], method: Method) -> None:
+    """samples.parquet: one row a training sample."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    positions = prepared.indices["train"]
+    columns: dict[str, Any] = {"index": positions, "given": predictions["train_given"], "true": predictions["train_true"]}
+    for name in ("quality", "suspect", "corrected", "hardness"):
+        if f"train_{name}" in predictions:
+            columns[name] = predictions[f"train_{name}"]
+    for name, values in method.sample_columns().items():
+        columns[name] = values.detach().cpu().numpy()
+    if prepared.arrays.paths is not None:
+        columns["path"] = [prepared.arrays.paths[position] for position in positions]
+    with atomic_open(path) as file:
+        pq.write_table(pa.table(columns), file)
+
+
+@functools.cache
+def _registry(plugins: tuple[str, ...]) -> Registry:
+    return Registry(plugins)
+
+
+@functools.cache
+def _git_commit() -> str | None:
+    """The checkout's commit, with ``+`` appended where files differ from it; None outside a checkout."""
+    root = Path(benchmark.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)  # noqa: S607
+        dirty = subprocess.run(["git", "-C", str(root), "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True)  # noqa: S607
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+
+
+def host(device: torch.device) -> dict[str, Any]:
+    """Versions, device, threads, machine and commit: what explains a number but is no part of its identity."""
+    versions = {}
+    for package in ("torch", "torchvision", "timm", "numpy", "scikit-learn", "cleanlab", "mlflow", "optuna"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "benchmark": benchmark.__version__,
+        "python": platform.python_version(),
+        "versions": versions,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "machine": platform.node(),
+        "platform": platform.platform(),
+        "git_commit": _git_commit(),
+    }
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Everything that ``benchmark`` logs goes to the run's log too."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger("benchmark")
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(min(level or logging.INFO, logging.INFO))
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+        handler.close()
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, BenchmarkError) else f"{type(error).__name__}: {text}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
