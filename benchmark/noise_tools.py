@@ -1,0 +1,86 @@
+"""What noise models that flip an exact share of the labels have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmark.errors import BenchmarkError, unknown_name
+
+
+def check_rate(owner: str, rate: float) -> None:
+    """Raise BenchmarkError unless 0 <= rate < 1 (NaN is refused, too)."""
+    if not 0.0 <= rate < 1.0:
+        raise BenchmarkError(f"{owner}.rate = {rate!r} is outside [0, 1): it is the share of the labels that are drawn anew")
+
+
+def protected_classes(owner: str, protect: str, num_classes: int, class_names: Sequence[str]) -> np.ndarray:
+    """Ids of the classes that noise leaves alone.
+
+    Args:
+        owner: the noise model's name, for messages.
+        protect: class names or ids joined by ``+``; empty protects none. A name goes before an id.
+        num_classes: K.
+        class_names: K names, or none.
+
+    Returns:
+        Sorted unique ids, int64.
+
+    Raises:
+        BenchmarkError: a name or id that does not exist; near matches are named.
+    """
+    names = {name: position for position, name in enumerate(class_names)}
+    ids = {str(position): position for position in range(num_classes)}
+    words = [protect] if protect in names else [word.strip() for word in protect.split("+") if word.strip()]
+    found = []
+    for word in words:
+        if word not in names and word not in ids:
+            raise unknown_name(f"class in {owner}.protect", word, names or ids, "join several with +")
+        found.append(names[word] if word in names else ids[word])
+    return np.unique(np.asarray(found, dtype=np.int64))
+
+
+def choose(
+    owner: str, labels: np.ndarray, num_classes: int, *, rate: float, protected: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples are drawn anew, and among which classes.
+
+    Exactly ``round(rate * n')`` of the n' samples of unprotected classes are chosen without replacement (halves round to
+    even), so that the rate is exact and not only expected.
+
+    Args:
+        owner: the noise model's name, for messages.
+        labels: (n,) true labels in [0, num_classes).
+        num_classes: K.
+        rate: in [0, 1).
+        protected: ids of the classes that neither flip nor receive flips.
+        rng: the only source of randomness.
+
+    Returns:
+        chosen: positions in ``labels``, int64, in no particular order.
+        allowed: sorted ids of the unprotected classes.
+
+    Raises:
+        BenchmarkError: labels outside [0, num_classes), or fewer than two unprotected classes and a rate above 0.
+    """
+    if len(labels) and (labels.min() < 0 or labels.max() >= num_classes):
+        raise BenchmarkError(f"{owner}: labels must lie in [0, {num_classes})")
+    allowed = np.setdiff1d(np.arange(num_classes, dtype=np.int64), protected)
+    if rate == 0.0:
+        return np.empty(0, dtype=np.int64), allowed
+    if len(allowed) < 2:
+        raise BenchmarkError(f"{owner}: a rate above 0 needs at least 2 unprotected classes, but there is {len(allowed)} of {num_classes}")
+    if not len(protected):
+        return rng.choice(len(labels), size=round(rate * len(labels)), replace=False, shuffle=False), allowed
+    free = np.ones(num_classes, dtype=bool)
+    free[protected] = False
+    candidates = np.flatnonzero(free[labels])
+    return rng.choice(candidates, size=round(rate * len(candidates)), replace=False, shuffle=False), allowed
+
+
+def rank_of(allowed: np.ndarray, num_classes: int) -> np.ndarray:
+    """(K,) int64: the position of each class in ``allowed``; 0 for the others, which are never looked up."""
+    rank = np.zeros(num_classes, dtype=np.int64)
+    rank[allowed] = np.arange(len(allowed))
+    return rank

@@ -1,0 +1,44 @@
+"""The data set's own label errors, where a reference tells them from the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmark.api import Noise, noise
+from benchmark.errors import BenchmarkError
+
+
+@noise("human", version=1, source="Zhu et al. (2021), Hard Sample Aware Noise Robust Learning (Chaoyang); Wei et al. (2022), CIFAR-N")
+class HumanNoise(Noise):
+    """Real annotators' errors: training uses the labels as given, the reference stays in the harness.
+
+    Only for data sets with a reference (``Arrays.clean_labels``, the ``clean_label`` column of ``folder:``). The rate is
+    whatever the annotators' was; it is recorded with the run.
+    """
+
+    def with_rate(self, rate: float) -> HumanNoise:
+        """Refused: people's errors cannot be drawn at a rate (BenchmarkError)."""
+        raise BenchmarkError("human noise cannot be drawn at a rate; imitate it with another model, such as symmetric")
+
+    def apply(
+        self,
+        labels: np.ndarray,
+        num_classes: int,
+        rng: np.random.Generator,
+        *,
+        images: np.ndarray | None = None,
+        class_names: Sequence[str] = (),
+        given: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """A copy of ``given``, (n,) int64; nothing is drawn from ``rng``.
+
+        Raises:
+            BenchmarkError: the data set has no reference, so ``given`` is None.
+        """
+        if given is None:
+            raise BenchmarkError("human noise needs a data set with reference labels beside the given ones; use symmetric:0.2 here, say")
+        if len(given) != len(labels):
+            raise BenchmarkError(f"human noise: {len(given)} given labels for {len(labels)} true ones")
+        return np.array(given, dtype=np.int64)

@@ -1,0 +1,58 @@
+"""Pair-flip (asymmetric) label noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.api import Noise, hp, noise
+from benchmark.noise_tools import check_rate, choose, protected_classes, rank_of
+
+
+@noise("pairflip", version=1, source="Han et al. (2018), Co-teaching, NeurIPS, section 4 and appendix A")
+class PairFlip(Noise):
+    """A wrong label is always the next class: annotators who mistake each class for one similar class.
+
+    With rate r the transition matrix is ``T_ii = 1 - r`` and ``T_i,next(i) = r``, where next(i) is the next unprotected
+    class and the last is followed by the first (Han et al. 2018). From r = 0.5 on, the wrong label is as likely as the
+    right one and no method can tell which is which; the record of the noise then says ``solvable: false``.
+    """
+
+    @dataclass(frozen=True)
+    class Params:
+        """The share of labels that flip, and which classes stay out of it."""
+
+        rate: float = hp(0.2, tune=False, search=(0.0, 0.45), help="share of the labels that flip, in [0, 1)")
+        protect: str = hp("", tune=False, help="classes (names or ids joined by +) that neither flip nor receive flips")
+
+        def __post_init__(self) -> None:
+            check_rate("pairflip", self.rate)
+
+    argument = "rate"
+
+    def apply(
+        self,
+        labels: np.ndarray,
+        num_classes: int,
+        rng: np.random.Generator,
+        *,
+        images: np.ndarray | None = None,
+        class_names: Sequence[str] = (),
+        given: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Flip exactly ``round(rate * n)`` labels, n counting the samples of unprotected classes.
+
+        Returns:
+            (n,) int64.
+
+        Raises:
+            BenchmarkError: an unknown class in ``protect``, or fewer than two unprotected classes and a rate above 0.
+        """
+        protected = protected_classes("pairflip", self.params.protect, num_classes, class_names)
+        chosen, allowed = choose("pairflip", labels, num_classes, rate=self.params.rate, protected=protected, rng=rng)
+        noisy = np.array(labels, dtype=np.int64)
+        following = allowed[(rank_of(allowed, num_classes) + 1) % max(len(allowed), 1)] if len(chosen) else allowed
+        noisy[chosen] = following[noisy[chosen]]
+        return noisy

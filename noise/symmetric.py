@@ -1,0 +1,67 @@
+"""Symmetric (uniform) label noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.api import Noise, hp, noise
+from benchmark.noise_tools import check_rate, choose, protected_classes, rank_of
+
+
+@noise(
+    "symmetric",
+    version=1,
+    source="Natarajan et al. (2013), NeurIPS; Han et al. (2018), Co-teaching; inclusive: Li et al. (2020), DivideMix",
+)
+class Symmetric(Noise):
+    """A wrong label is any other class, all alike.
+
+    With rate r and K unprotected classes, the transition matrix is ``T_ii = 1 - r`` and ``T_ij = r / (K - 1)``
+    (Natarajan et al. 2013; Han et al. 2018). ``inclusive`` draws the new label from all K classes, the old one among
+    them (the CIFAR convention of DivideMix): ``T_ii = 1 - r (K - 1) / K``, ``T_ij = r / K``, so fewer labels end up wrong
+    than r says. Published tables mix the two; compare only like with like.
+    """
+
+    @dataclass(frozen=True)
+    class Params:
+        """The share of labels drawn anew, how, and which classes stay out of it."""
+
+        rate: float = hp(0.2, tune=False, search=(0.0, 0.8), help="share of the labels that are drawn anew, in [0, 1)")
+        inclusive: bool = hp(False, tune=False, help="draw from all classes: the realised rate is rate * (K - 1) / K")
+        protect: str = hp("", tune=False, help="classes (names or ids joined by +) that neither flip nor receive flips")
+
+        def __post_init__(self) -> None:
+            check_rate("symmetric", self.rate)
+
+    argument = "rate"
+
+    def apply(
+        self,
+        labels: np.ndarray,
+        num_classes: int,
+        rng: np.random.Generator,
+        *,
+        images: np.ndarray | None = None,
+        class_names: Sequence[str] = (),
+        given: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Draw exactly ``round(rate * n)`` labels anew, n counting the samples of unprotected classes.
+
+        Returns:
+            (n,) int64.
+
+        Raises:
+            BenchmarkError: an unknown class in ``protect``, or fewer than two unprotected classes and a rate above 0.
+        """
+        p = self.params
+        protected = protected_classes("symmetric", p.protect, num_classes, class_names)
+        chosen, allowed = choose("symmetric", labels, num_classes, rate=p.rate, protected=protected, rng=rng)
+        noisy = np.array(labels, dtype=np.int64)
+        if len(chosen):
+            # A step of 1 .. K-1 around the circle of allowed classes reaches each other class once; 0 stays.
+            step = rng.integers(0 if p.inclusive else 1, len(allowed), len(chosen))
+            noisy[chosen] = allowed[(rank_of(allowed, num_classes)[noisy[chosen]] + step) % len(allowed)]
+        return noisy
