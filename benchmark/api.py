@@ -16,7 +16,6 @@ from benchmark.params import NoParams, hp
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from torch import Tensor
 
     from benchmark.training.context import RunContext
@@ -335,7 +334,7 @@ class Method(Plugin):
         """Restore what :meth:`state_dict` returned; tensors move to ``run.device``."""
         for name, value in state.items():
             current = getattr(self, name, None)
-            if hasattr(current, "load_state_dict"):
+            if current is not None and hasattr(current, "load_state_dict"):
                 current.load_state_dict(value)
             else:
                 setattr(self, name, value.to(self.run.device) if _is_tensor(value) else value)

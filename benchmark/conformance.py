@@ -6,6 +6,7 @@ whole registry.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -41,7 +42,7 @@ class CheckResult:
     detail: str = ""
 
 
-class _NotApplicable(Exception):
+class _NotApplicableError(Exception):
     """This check has nothing to say about this plugin."""
 
 
@@ -92,7 +93,7 @@ def _attempt(function: Callable[[Any], None], cls: Any) -> CheckResult:
     name = function.__name__.replace("_", " ")
     try:
         function(cls)
-    except _NotApplicable as reason:
+    except _NotApplicableError as reason:
         return CheckResult(name, None, str(reason))
     except Exception as error:  # a plugin under test may raise anything
         return CheckResult(name, False, f"{type(error).__name__}: {error}")
@@ -113,7 +114,7 @@ class TinyRun:
     quality: Tensor
 
 
-class _Killed(Exception):
+class _KilledError(Exception):
     """Stands for a SIGKILL between two epochs."""
 
 
@@ -128,7 +129,7 @@ class _Killer:
         if predict is not None:
             predict(self._images)
         if self._after is not None and self.epochs > self._after:
-            raise _Killed
+            raise _KilledError
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -189,7 +190,7 @@ def tiny_run(
     method.setup(data, run)
     reason = method.supports(data)
     if reason is not None:
-        raise _NotApplicable(f"supports() says: {reason}")
+        raise _NotApplicableError(f"supports() says: {reason}")
     networks = method.fit(data, run)
     networks.train(False)
     probabilities = run.predict(lambda images: method.predict(networks, images))
@@ -201,16 +202,17 @@ def tiny_run(
 
 def parameters_are_sound(cls: Any) -> None:
     """Params is a frozen dataclass of documented hp() fields whose values survive JSON; presets name existing values."""
-    assert dataclasses.is_dataclass(cls.Params), "Params must be a dataclass"
-    assert cls.Params.__dataclass_params__.frozen, "Params must be frozen: @dataclass(frozen=True)"
-    required = [f.name for f in dataclasses.fields(cls.Params) if f.default is dataclasses.MISSING]
+    declared: Any = cls.Params
+    frozen = dataclasses.is_dataclass(declared) and getattr(declared, "__dataclass_params__").frozen  # noqa: B009
+    assert frozen, "Params must be a frozen dataclass: @dataclass(frozen=True)"
+    required = [f.name for f in dataclasses.fields(declared) if f.default is dataclasses.MISSING]
     assert not required or required == [cls.argument], f"only the argument may lack a default, not {required}"
     values = {cls.argument: "x"} if required else {}
-    complete = dataclasses.asdict(resolve(cls.Params, values, cls.name))
+    complete = dataclasses.asdict(resolve(declared, values, cls.name))
     assert json.loads(canonical_json(complete)) == complete, "parameters must be plain JSON values"
     for name, preset in cls.presets.items():
-        resolve(cls.Params, {**values, **preset}, f"{cls.name}:{name}")
-    bare = [name for name in hyper.ranges(cls.Params) if "hp" not in cls.Params.__dataclass_fields__[name].metadata]
+        resolve(declared, {**values, **preset}, f"{cls.name}:{name}")
+    bare = [name for name in hyper.ranges(declared) if "hp" not in declared.__dataclass_fields__[name].metadata]
     assert not bare, f"declare {', '.join(bare)} with hp()"
 
 
@@ -264,10 +266,8 @@ def resumes_exactly(cls: type[Method]) -> None:
     points = sorted({round(x) for x in np.linspace(0, observer.epochs - 1, num=min(6, observer.epochs))})
     for point in points:
         with tempfile.TemporaryDirectory() as folder:
-            try:
+            with contextlib.suppress(_KilledError):
                 tiny_run(cls, folder=Path(folder), kill_after=point)
-            except _Killed:
-                pass
             resumed = tiny_run(cls, folder=Path(folder))
         assert torch.equal(whole.probabilities, resumed.probabilities), f"killed after epoch {point}, it ends elsewhere"
         assert torch.equal(whole.quality, resumed.quality), f"killed after epoch {point}, it judges labels otherwise"
@@ -286,7 +286,7 @@ def survives_odd_labels(cls: type[Method]) -> None:
     for (name, (labels, rate)), way in itertools.product(cases.items(), ways):
         try:
             result = tiny_run(cls, labels=labels, rate=rate, **({"noise_rate": way} if way else {}))
-        except _NotApplicable:
+        except _NotApplicableError:
             continue
         assert torch.isfinite(result.probabilities).all(), f"{name}: probabilities are not finite"
 
@@ -320,7 +320,7 @@ METHOD_CHECKS: tuple[Callable[[Any], None], ...] = (
 def dataset_keeps_the_contract(cls: type[Dataset]) -> None:
     """Arrays as :class:`~benchmark.api.Arrays` describes them, the same at every load; a stable fingerprint."""
     if cls.argument is not None:
-        raise _NotApplicable(f"needs an argument: {cls.name}:{cls.argument.upper()}")
+        raise _NotApplicableError(f"needs an argument: {cls.name}:{cls.argument.upper()}")
     plugin = cls()
     with tempfile.TemporaryDirectory() as folder:
         first, second = plugin.load(Path(folder)), cls().load(Path(folder))
@@ -339,9 +339,8 @@ def noise_keeps_the_contract(cls: type[Noise]) -> None:
     plugin = cls(resolve(cls.Params, {}, cls.name))
     names = tuple("abcde")
     images = np.zeros((3000, 4, 4, 3), dtype=np.uint8)
-    first, second = (
-        plugin.apply(labels, 5, numpy_generator("conformance"), images=images, class_names=names, given=before[::-1].copy()) for _ in range(2)
-    )
+    options: dict[str, Any] = {"images": images, "class_names": names, "given": before[::-1].copy()}
+    first, second = (plugin.apply(labels, 5, numpy_generator("conformance"), **options) for _ in range(2))
     assert np.array_equal(labels, before), "the input was changed in place"
     assert first.shape == labels.shape and first.min() >= 0 and first.max() < 5, "noisy labels must be (n,) in [0, K)"
     assert np.array_equal(first, second), "the same generator gives another draw"

@@ -6,6 +6,10 @@ import difflib
 from collections.abc import Iterable
 
 
+MOST_NAMES = 60
+"""An error lists what exists unless that is more than this."""
+
+
 class BenchmarkError(Exception):
     """A problem with the input or the surroundings, told in one line. The command line prints it and exits with 2."""
 
@@ -32,7 +36,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str], next_step: str = ""
     parts = [f"unknown {kind} '{name}'"]
     if near:
         parts.append("did you mean " + " or ".join(f"'{match}'" for match in near) + "?")
-    parts.append(f"known: {', '.join(names) if names else 'none'}")
+    if len(names) <= MOST_NAMES:
+        parts.append(f"known: {', '.join(names) or 'none'}")
     if next_step:
         parts.append(next_step)
     return BenchmarkError("; ".join(parts))

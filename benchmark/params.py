@@ -60,7 +60,7 @@ def hp(
     choices: tuple[Any, ...] | None = None,
     search: tuple[float, float] | None = None,
     tune: bool = True,
-    help: str = "",  # noqa: A002 - the word a reader expects beside a default
+    help: str = "",
 ) -> Any:
     """One hyperparameter of a ``Params`` dataclass; see :class:`Range` for the arguments.
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import noise_record
 from benchmark.api import Arrays, Dataset, Noise
 from benchmark.errors import BenchmarkError
+from benchmark.noise_record import record as record_noise
 from benchmark.params import resolve
 from benchmark.registry import Registry
 from benchmark.seeds import numpy_generator
@@ -70,7 +70,7 @@ def prepare(spec: RunSpec, registry: Registry, data_root: Path) -> PreparedData:
         labels[part] = noise.apply(
             true_labels[part], len(arrays.classes), rng, images=arrays.images[indices[part]], class_names=arrays.classes, given=given
         )
-    record = noise_record.record(true_labels["train"], labels["train"], len(arrays.classes), noise.rate)
+    record = record_noise(true_labels["train"], labels["train"], len(arrays.classes), noise.rate)
     record["val_rate"] = float(np.mean(labels["val"] != true_labels["val"]))
     return PreparedData(dataset, noise, arrays, indices, labels, true_labels, record)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -67,10 +68,8 @@ class SystemSampler:
         import torch
 
         line: dict[str, Any] = {"gpu_memory_mb": round(torch.cuda.memory_allocated(self._device) / MEGABYTE, 1)}
-        try:
+        with contextlib.suppress(Exception):  # without nvidia-ml-py, or where the driver does not tell
             line["gpu_percent"] = torch.cuda.utilization(self._device)
-        except Exception:  # without nvidia-ml-py, or where the driver does not tell
-            pass
         return line
 
     def _loop(self) -> None:

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import functools
 import logging
-import platform
-import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-import benchmark
 from benchmark import metrics
 from benchmark.api import Method, TrainingData
 from benchmark.code_hash import code_hash
 from benchmark.engines.base import Outcome, WorkerOptions
 from benchmark.errors import BenchmarkError, DivergedError, LeaseLostError
 from benchmark.files import atomic_open
+from benchmark.host import host
 from benchmark.lease import BusyError, Lease
 from benchmark.observer import RunObserver
 from benchmark.params import resolve
@@ -130,7 +127,7 @@ def _run(
             "last_k": len(predictions["epochs_last_k"]),
         }
         with atomic_open(folder / "predictions.npz") as file:
-            np.savez(file, **predictions)
+            np.savez(file, allow_pickle=False, **predictions)
         _write_samples(folder / "samples.parquet", prepared, predictions, method)
     result["oracle"] = sorted(name for name, count in run.oracle.used.items() if count)
     result["diagnostics"] = {name: float(value) for name, value in method.diagnostics().items()}
@@ -155,9 +152,7 @@ def _context(
     spec: RunSpec, prepared: PreparedData, training: TrainingData, options: WorkerOptions, device: torch.device, folder: Path, tick: Event
 ) -> tuple[RunContext, RunObserver]:
     """The method's view of the run and the harness's."""
-    oracle = Oracle(
-        prepared.truth["train"], prepared.noise, prepared.record["realised_rate"], training.num_classes, training.class_names
-    )
+    oracle = Oracle(prepared.truth["train"], prepared.noise, prepared.record["realised_rate"], training.num_classes, training.class_names)
     run = RunContext(
         training,
         spec.protocol,
@@ -269,40 +264,6 @@ def _write_samples(path: Path, prepared: PreparedData, predictions: dict[str, np
 @functools.cache
 def _registry(plugins: tuple[str, ...]) -> Registry:
     return Registry(plugins)
-
-
-@functools.cache
-def _git_commit() -> str | None:
-    """The checkout's commit, with ``+`` appended where files differ from it; None outside a checkout."""
-    root = Path(benchmark.__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)  # noqa: S607
-        dirty = subprocess.run(["git", "-C", str(root), "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True)  # noqa: S607
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit.stdout.strip() + ("+" if dirty.stdout.strip() else "")
-
-
-def host(device: torch.device) -> dict[str, Any]:
-    """Versions, device, threads, machine and commit: what explains a number but is no part of its identity."""
-    versions = {}
-    for package in ("torch", "torchvision", "timm", "numpy", "scikit-learn", "cleanlab", "mlflow", "optuna"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "benchmark": benchmark.__version__,
-        "python": platform.python_version(),
-        "versions": versions,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "machine": platform.node(),
-        "platform": platform.platform(),
-        "git_commit": _git_commit(),
-    }
 
 
 @contextmanager

@@ -145,9 +145,10 @@ def _timm(name: str, channels: int, pretrained: bool) -> tuple[nn.Module, int]:
     except ImportError as error:
         raise BenchmarkError("backbone timm:… needs timm; install it: python -m pip install timm") from error
     if not timm.is_model(name):
-        raise unknown_name("timm model", name, timm.list_models(), "see timm.list_models()") if len(name) > 2 else unknown_name("timm model", name, [])
+        raise unknown_name("timm model", name, timm.list_models(), "timm.list_models() has them all")
     try:
         trunk = timm.create_model(name, pretrained=pretrained, in_chans=channels, num_classes=0)
     except Exception as error:  # timm raises whatever its download or its model raises
-        raise BenchmarkError(f"timm cannot build {name}{' with its weights' if pretrained else ''}: {str(error).splitlines()[0]}") from error
-    return trunk, int(trunk.num_features)
+        weights = " with its weights" if pretrained else ""
+        raise BenchmarkError(f"timm cannot build {name}{weights}: {str(error).splitlines()[0]}") from error
+    return trunk, int(getattr(trunk, "num_features"))  # noqa: B009 - torch types every attribute as a module

@@ -33,10 +33,10 @@ def load(path: Path, device: torch.device) -> dict[str, Any] | None:
 
 def generator_states(device: torch.device, generators: dict[str, torch.Generator]) -> dict[str, Any]:
     """The states of Python's, numpy's and torch's global generators and of the named ones."""
-    numpy_state = np.random.get_state(legacy=True)
+    numpy_state: Any = np.random.get_state(legacy=True)
     return {
         "python": repr(random.getstate()[1]),
-        "numpy": [str(numpy_state[0]), torch.from_numpy(np.asarray(numpy_state[1]).astype(np.int64)), *map(float, numpy_state[2:])],  # type: ignore[arg-type]
+        "numpy": [str(numpy_state[0]), torch.from_numpy(np.asarray(numpy_state[1]).astype(np.int64)), *map(float, numpy_state[2:])],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         "named": {name: generator.get_state() for name, generator in generators.items()},

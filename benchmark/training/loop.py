@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -71,4 +70,3 @@ def train_cross_entropy(
 def given_label_probability(probabilities: Tensor, labels: Tensor) -> Tensor:
     """(n,) probability of each given label from (n, K) probabilities."""
     return probabilities.gather(1, labels.view(-1, 1)).squeeze(1)
-

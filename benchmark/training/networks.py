@@ -107,7 +107,8 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, network: Network) -> None:
         """One step towards ``network``."""
-        mine, theirs = list(self.network.parameters()), list(network.parameters())
+        mine: list[Tensor] = list(self.network.parameters())
+        theirs: list[Tensor] = list(network.parameters())
         torch._foreach_lerp_(mine, theirs, 1 - self.momentum)
 
     def state_dict(self) -> dict[str, Any]:

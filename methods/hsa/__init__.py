@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -28,7 +29,7 @@ from .nshe import NoiseSuppressor, ema_momentum
 class HSA(Method):
     """Detects easy, hard and noisy samples (EHN), corrects labels, then trains with noise suppressing and hard enhancing."""
 
-    presets = {
+    presets: ClassVar = {
         "chaoyang": {"noise_rate": 0.15},
         "digestpath": {},
         "released": {"detector_pool": "all", "rounds": 1, "weighting": "confidence"},

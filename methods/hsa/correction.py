@@ -126,9 +126,8 @@ def run_round(run: RunContext, indices: Tensor, labels: Tensor, rate: float, par
     corrector = train_cross_entropy(run, f"{name}-correction", indices[trusted], labels[trusted], lr_scale=lr_scale)
     probabilities = run.class_probabilities(corrector, unsure)
     given = labels[split.unsure]
-    if params.correct:
-        verdict = select(given, probabilities.argmax(dim=1), wrong)
-    else:  # ablation: what is called wrong is dropped
+    verdict = select(given, probabilities.argmax(dim=1), wrong)
+    if not params.correct:  # ablation: what is called wrong is dropped
         verdict = Verdict(torch.where(wrong, DROPPED, HARD), given)
 
     result = Round(
