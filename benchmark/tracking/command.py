@@ -1,0 +1,90 @@
+"""The command a tracker works for, and how its words are shown without secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+_USERINFO = re.compile(r"://[^\s/]*@")
+_QUERY_SECRET = re.compile(r"(?i)([?&][^=&\s]*(?:pass|secret|token|key|sig)[^=&\s]*=)[^&\s)]+")
+_SECRET_OPTION = re.compile(r"(?i)(?:^|[-_.])(?:password|passwd|secret|token|api[-_]?key|credentials?)$")
+MASK = "***"
+_SHORTEST = 4  # a shorter password is hidden in addresses only: it occurs within ordinary words
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of the benchmark, as its parent run shows it.
+
+    Attributes:
+        name: e.g. ``"run"``; the name of the parent run.
+        cells: how many runs the command asked for.
+        line: the whole command line, secrets masked.
+        host, pid: of the driver, so that a later command can see that this one has died.
+        started: Unix milliseconds.
+    """
+
+    name: str
+    cells: int
+    line: str
+    host: str
+    pid: int
+    started: int
+
+    @classmethod
+    def of_this_process(cls, name: str, cells: int) -> Command:
+        """The command that this process runs; its words come from ``sys.argv``."""
+        line = " ".join(["python -m benchmark", *map(shlex.quote, masked_arguments(sys.argv[1:]))])
+        return cls(masked(name), cells, line, socket.gethostname(), os.getpid(), int(time.time() * 1000))
+
+
+def masked(text: str, uri: str = "") -> str:
+    """The text with the user and password of every address replaced, and those of ``uri`` wherever they occur."""
+    text = _QUERY_SECRET.sub(rf"\1{MASK}", _USERINFO.sub(f"://{MASK}@", text))
+    try:
+        password = urlsplit(uri).password or ""
+    except ValueError:  # a URI that is none
+        return text
+    for written in {password, unquote(password)}:
+        if len(written) >= _SHORTEST:
+            text = text.replace(written, MASK)
+    return text
+
+
+def masked_arguments(arguments: Sequence[str]) -> list[str]:
+    """A command line's words, with credentials in addresses and the values of ``--token``, ``--password``, … replaced."""
+    shown: list[str] = []
+    hide_next = False
+    for word in arguments:
+        option, equals, _ = word.partition("=")
+        if hide_next and not word.startswith("-"):
+            shown.append(MASK)
+        elif equals and _SECRET_OPTION.search(option):
+            shown.append(f"{option}={MASK}")
+        else:
+            shown.append(masked(word))
+        hide_next = word.startswith("-") and not equals and _SECRET_OPTION.search(option) is not None
+    return shown
+
+
+def one_line(error: BaseException, uri: str = "", limit: int = 300) -> str:
+    """An exception as one line without secrets, cut to ``limit`` characters."""
+    text = " ".join(masked(str(error), uri).split())
+    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def repair(runs: Path, uri: str | None) -> str:
+    """The command that brings the mirror up to date later."""
+    words = ["python -m benchmark sync --runs", shlex.quote(str(runs))]
+    if uri:
+        words += ["--tracking-uri", shlex.quote(masked(uri, uri))]
+    return " ".join(words)

@@ -1,0 +1,202 @@
+"""One MLflow store, through its client only: the fluent API keeps global state that leaks between runs.
+
+Only a command's driver opens a store. Several processes that open a new sqlite store together crash in its migration.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from benchmark.tracking.command import Command
+from benchmark.tracking.record import RunRecord
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
+BATCH, PARAM_BATCH = 1000, 100  # MLflow's limits for one request
+LOST_AFTER_S = 7 * 24 * 3600
+"""A command on another host that still says RUNNING after this time counts as dead."""
+
+_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # with MLflow's own values a dead server takes four minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+}
+_LOCAL_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "file", "")
+
+
+class Mirrored(StrEnum):
+    """What :meth:`MlflowStore.mirror` did."""
+
+    NEW = "new"
+    REPLACED = "replaced"
+    ALREADY = "already"
+
+
+class MlflowStore:
+    """A tracking store that mirrors run folders.
+
+    Opening it imports MLflow (about a second), creates a sqlite store's tables, and closes the parent runs of commands
+    that were killed. Every method may raise whatever MLflow, the network, the database or the disk raises.
+
+    Args:
+        uri: an MLflow tracking URI.
+        runs: the runs folder; artifacts of stores without a server of their own lie below it. They are named by absolute
+            paths, so after moving the folder delete its ``mlflow.db`` and sync.
+    """
+
+    def __init__(self, uri: str, runs: Path) -> None:
+        for name, value in _DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        from mlflow.tracking import MlflowClient
+
+        _quiet()
+        self._runs = runs.absolute()
+        self._is_local = urlsplit(uri).scheme.partition("+")[0] in _LOCAL_SCHEMES
+        if self._is_local:
+            self._runs.mkdir(parents=True, exist_ok=True)
+        self._client = MlflowClient(uri)
+        self._experiments: dict[str, str] = {}
+        self._parents: dict[str, str] = {}
+        self.ping()
+
+    def ping(self) -> None:
+        """Raise if the store cannot be reached."""
+        self._client.search_experiments(max_results=1)
+
+    def mirror(self, record: RunRecord, command: Command) -> Mirrored:
+        """Bring the store's copy of one run up to date; afterwards there is exactly one.
+
+        A copy is whole if it bears ``mirror=complete``, which is written last. One that is not, or that shows another
+        result, is deleted and written anew: points cannot be taken back from a run.
+        """
+        experiment = self._experiment(record.experiment)
+        found = self._client.search_runs([experiment], f"tags.run_key = '{record.run_key}'")
+        kept: str | None = None
+        for run in found:
+            tags = run.data.tags
+            if kept is None and tags.get("mirror") == "complete" and tags.get("result_sha") == record.result_sha:
+                kept = run.info.run_id
+            else:
+                self._client.delete_run(run.info.run_id)
+        if kept is not None:
+            return Mirrored.ALREADY
+        self._write(record, experiment, self._parent(experiment, command))
+        return Mirrored.REPLACED if found else Mirrored.NEW
+
+    def finish(self, status: str) -> None:
+        """Close the parent runs of this command with ``FINISHED``, ``FAILED`` or ``KILLED``."""
+        while self._parents:
+            _, parent = self._parents.popitem()
+            self._client.set_tag(parent, "status", status.lower())
+            self._client.set_terminated(parent, status)
+
+    def _write(self, record: RunRecord, experiment: str, parent: str) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        tags = {**record.tags, "mlflow.parentRunId": parent, "mlflow.source.name": "python -m benchmark", "mlflow.source.type": "LOCAL"}
+        run = self._client.create_run(experiment, start_time=record.started, tags=tags, run_name=record.name).info.run_id
+        # Closed before it is filled: a driver that is killed meanwhile leaves no run that is RUNNING for ever.
+        self._client.set_terminated(run, "FINISHED" if record.ok else "FAILED", end_time=record.finished)
+        params = [Param(key, value) for key, value in record.params.items()]
+        for start in range(0, len(params), PARAM_BATCH):
+            self._client.log_batch(run, params=params[start : start + PARAM_BATCH], synchronous=True)
+        points = [Metric(point.name, point.value, point.timestamp, point.step) for point in record.points]
+        for start in range(0, len(points), BATCH):
+            self._client.log_batch(run, metrics=points[start : start + BATCH], synchronous=True)
+        self._client.log_inputs(run, datasets=[_dataset_input(record)])
+        for file in record.artifacts:
+            self._client.log_artifact(run, str(file))
+        last = [RunTag("result_sha", record.result_sha), RunTag("mirror", "complete")]
+        self._client.log_batch(run, tags=last, synchronous=True)
+
+    def _experiment(self, name: str) -> str:
+        """The experiment's id; it is created, or restored from the bin, where need be."""
+        if name not in self._experiments:
+            from mlflow.exceptions import MlflowException
+
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                location = (self._runs / ARTIFACTS).as_uri() if self._is_local else None
+                try:
+                    identity = self._client.create_experiment(name, artifact_location=location)
+                except MlflowException:  # another driver was faster
+                    found = self._client.get_experiment_by_name(name)
+                    if found is None:
+                        raise
+                    identity = found.experiment_id
+            else:
+                identity = found.experiment_id
+                if found.lifecycle_stage != "active":
+                    self._client.restore_experiment(identity)
+            self._experiments[name] = identity
+            self._reap(identity)
+        return self._experiments[name]
+
+    def _parent(self, experiment: str, command: Command) -> str:
+        """The run that stands for the command in this experiment; MLflow shows children only below a parent beside them."""
+        if experiment not in self._parents:
+            tags = {
+                "kind": "command",
+                "status": "running",
+                "host": command.host,
+                "pid": str(command.pid),
+                "cells": str(command.cells),
+                "mlflow.note.content": command.line[:5000],
+                "mlflow.source.name": "python -m benchmark",
+                "mlflow.source.type": "LOCAL",
+            }
+            run = self._client.create_run(experiment, start_time=command.started, tags=tags, run_name=command.name[:250])
+            self._parents[experiment] = run.info.run_id
+        return self._parents[experiment]
+
+    def _reap(self, experiment: str) -> None:
+        """Close the parent runs of commands that were killed, or whose last words did not reach the store."""
+        running = "tags.kind = 'command' and attributes.status = 'RUNNING'"
+        for run in self._client.search_runs([experiment], running):
+            if _is_dead(run):
+                self._client.set_tag(run.info.run_id, "status", "lost")
+                self._client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _dataset_input(record: RunRecord) -> Any:
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = CodeDatasetSource({"benchmark_dataset": record.dataset})
+    described = MetaDataset(source, name=record.dataset, digest=record.digest).to_dict()  # type: ignore[abstract]
+    entity = Dataset(described["name"], described["digest"], described["source_type"], described["source"])
+    return DatasetInput(entity, [InputTag("mlflow.data.context", "train"), InputTag("noise", record.tags["noise"][:500])])
+
+
+def _is_dead(run: Run) -> bool:
+    tags, started = run.data.tags, run.info.start_time / 1000
+    if tags.get("host") != socket.gethostname():
+        return time.time() - started > LOST_AFTER_S
+    try:
+        import psutil
+
+        process = psutil.Process(int(tags["pid"]))
+        return bool(process.create_time() > started + 60)  # another process bears the number now
+    except (ImportError, KeyError, ValueError):
+        return False
+    except psutil.Error:
+        return True
+
+
+def _quiet() -> None:
+    """Keep migrations and retries off the terminal, unless the user asked MLflow to speak."""
+    if "MLFLOW_LOGGING_LEVEL" not in os.environ:
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+    for name in ("alembic", "urllib3.connectionpool"):
+        if logging.getLogger(name).getEffectiveLevel() < logging.ERROR:
+            logging.getLogger(name).setLevel(logging.ERROR)
