@@ -1,0 +1,116 @@
+"""What engines share: the job, its outcome, the options of a worker, and the protocol that every engine keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+logger = logging.getLogger(__name__)
+
+OutcomeStatus = Literal["done", "skipped", "diverged", "failed", "busy", "timeout", "killed"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One registered run to execute; ``label`` is its name for people."""
+
+    key: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one job ended.
+
+    Attributes:
+        status: ``done``, ``skipped`` and ``diverged`` have a committed result, ``failed`` an ``error.json``; ``busy`` is
+            somebody else's; ``timeout`` and ``killed`` (the worker process ended) resume from their checkpoint.
+        seconds: wall time.
+        message: one line for people; empty if there is nothing to say.
+    """
+
+    key: str
+    status: OutcomeStatus
+    seconds: float
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How to run, never what: nothing here changes a run's identity.
+
+    Attributes:
+        runs: the runs folder.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
+        data_root: downloads and caches; None is the default place.
+        threads: CPU threads of one worker; None leaves it to the worker (``serial``) or to the engine (``local``).
+        checkpoint_seconds: least time between two checkpoints of a stage.
+        timeout: seconds per attempt of a run; None is no limit. Only engines with processes of their own can enforce it.
+        plugins: more plugin files and folders.
+        stale: what to do with a result by other code, ``rerun`` or ``keep``.
+        heartbeat_s, stale_s: of the leases.
+    """
+
+    runs: Path
+    device: str = "auto"
+    data_root: Path | None = None
+    threads: int | None = None
+    checkpoint_seconds: float = 10.0
+    timeout: float | None = None
+    plugins: tuple[str, ...] = ()
+    stale: str = "rerun"
+    heartbeat_s: float = 15.0
+    stale_s: float = 120.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-serialisable; :meth:`from_dict` reads it back."""
+        data = dataclasses.asdict(self)
+        return {**data, "runs": str(self.runs), "data_root": None if self.data_root is None else str(self.data_root)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> WorkerOptions:
+        """The inverse of :meth:`to_dict`. Raises KeyError or TypeError on anything else."""
+        root = data.get("data_root")
+        paths = {"runs": Path(data["runs"]), "data_root": None if root is None else Path(root)}
+        return cls(**{**data, **paths, "plugins": tuple(data.get("plugins", ()))})
+
+
+OnEvent = Callable[[dict[str, Any]], None]
+"""Takes ``{"event": "start" | "epoch" | "message" | "end", "run_key": ..., ...}``; see docs/design.md for the fields."""
+
+Execute = Callable[[str, WorkerOptions, OnEvent], Outcome]
+"""Runs one registered key to its end: ``benchmark.worker.execute``, or a toy in tests."""
+
+
+class Engine(Protocol):
+    """Where workers run. Every engine passes tests/engines/test_conformance.py."""
+
+    def run(self, jobs: Sequence[Job], on_event: OnEvent) -> Iterator[Outcome]:
+        """Yield one outcome per job, in the order in which they end; a job that fails never stops the others.
+
+        ``on_event`` is called in the thread that iterates. Closing the iterator (``contextlib.closing``), or an exception
+        such as KeyboardInterrupt inside it, stops all work at once; what was under way resumes on the next call.
+        """
+        ...
+
+
+def default_execute() -> Execute:
+    """The real worker; imported on use because it brings torch."""
+    from benchmark import worker
+
+    return worker.execute
+
+
+def execute_safely(execute: Execute, key: str, options: WorkerOptions, on_event: OnEvent) -> Outcome:
+    """The outcome of one job, ``failed`` for an exception that the worker let through; only exits are raised."""
+    started = time.monotonic()
+    try:
+        return execute(key, options, on_event)
+    except Exception as error:
+        logger.exception("run %s ended with an error that the worker did not catch", key)
+        return Outcome(key, "failed", time.monotonic() - started, f"{type(error).__name__}: {error}")

@@ -1,0 +1,235 @@
+"""Several worker processes on this machine, each kept warm for run after run; a crash costs one attempt of one run."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.engines.base import Job, OnEvent, Outcome, WorkerOptions
+from benchmark.engines.process import WorkerEnded, WorkerProcess
+from benchmark.errors import BenchmarkError
+
+logger = logging.getLogger(__name__)
+
+GRACE_S = 5.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+WORKER = (sys.executable, "-m", "benchmark", "worker", "--serve")
+
+
+@dataclasses.dataclass(frozen=True)
+class _SlotEnded:
+    """A slot's thread is over; ``reason`` if that was not for want of jobs."""
+
+    reason: str | None = None
+
+
+_Inbox = queue.SimpleQueue[dict[str, Any] | Outcome | _SlotEnded]
+
+
+class LocalEngine:
+    """Runs jobs in warm worker processes.
+
+    Args:
+        options: passed to the workers. Where ``threads`` is None each gets its share of the cores.
+        jobs: runs at a time.
+        gpus: ids for CUDA_VISIBLE_DEVICES; at least one run at a time on each, ``jobs`` dealt round robin over them.
+        command: starts a worker that calls :func:`benchmark.engines.serve.serve_stdio`.
+
+    A run that takes longer than ``options.timeout`` ends as ``timeout``. One whose worker dies by a signal (SIGKILL for
+    want of memory, a segmentation fault) is tried once more in a fresh worker, then ends as ``killed``. Workers log to
+    ``<runs>/logs/slot-<i>.log``. They end with this process, however it ends.
+    """
+
+    def __init__(self, options: WorkerOptions, jobs: int = 1, gpus: Sequence[str] = (), command: Sequence[str] = WORKER) -> None:
+        if jobs < 1:
+            raise BenchmarkError(f"--jobs {jobs}: at least 1 run at a time")
+        self.slots = max(jobs, len(gpus))
+        self.gpus = tuple(gpus)
+        self.command = tuple(command)
+        threads = options.threads or max(1, _cores() // self.slots)
+        self.options = dataclasses.replace(options, threads=threads)
+
+    def run(self, jobs: Sequence[Job], on_event: OnEvent) -> Iterator[Outcome]:
+        """See :class:`benchmark.engines.base.Engine`. Raises BenchmarkError if no worker can be started."""
+        waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        for job in jobs:
+            waiting.put(job)
+        inbox: _Inbox = queue.SimpleQueue()
+        stop = threading.Event()
+        slots = [_Slot(self, number, waiting, inbox, stop) for number in range(min(self.slots, len(jobs)))]
+        remaining, running = len(jobs), len(slots)
+        reasons: list[str] = []
+        try:
+            for slot in slots:
+                slot.start()
+            while remaining:
+                item = inbox.get()
+                if isinstance(item, Outcome):
+                    remaining -= 1
+                    yield item
+                elif isinstance(item, dict):
+                    on_event(item)
+                else:
+                    running -= 1
+                    reasons += [item.reason] if item.reason else []
+                    if not running and remaining:
+                        raise BenchmarkError(reasons[0] if reasons else f"{remaining} runs were lost by their workers")
+        finally:
+            stop.set()
+            _stop([slot.current_process() for slot in slots])
+            for slot in slots:
+                if slot.is_alive():
+                    slot.join(GRACE_S)
+
+    def environment(self, number: int) -> dict[str, str]:
+        """The environment of the worker in a slot."""
+        threads = str(self.options.threads)
+        package = str(Path(__file__).resolve().parents[2])
+        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONFAULTHANDLER": "1"}
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
+        if self.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = self.gpus[number % len(self.gpus)]
+        return environment
+
+    def log_path(self, number: int) -> Path:
+        """Where the worker in a slot logs."""
+        return self.options.runs / "logs" / f"slot-{number}.log"
+
+
+class _Slot(threading.Thread):
+    """Feeds one worker process; replaces it when it dies."""
+
+    def __init__(self, engine: LocalEngine, number: int, waiting: queue.SimpleQueue[Job], inbox: _Inbox, stop: threading.Event) -> None:
+        super().__init__(name=f"slot-{number}", daemon=True)
+        self.engine = engine
+        self.number = number
+        self.log = engine.log_path(number)
+        self.waiting, self.inbox, self.stop = waiting, inbox, stop
+        self.process: WorkerProcess | None = None
+        self._starting = threading.Lock()
+
+    def run(self) -> None:
+        """Take jobs until there are none; a slot whose worker does not start takes none and leaves them to the others."""
+        ended = _SlotEnded()
+        try:
+            while not self.stop.is_set() and not self.waiting.empty():
+                self._ready_worker()
+                with contextlib.suppress(queue.Empty):
+                    self._run_job(self.waiting.get_nowait())
+        except (WorkerEnded, OSError) as error:
+            ended = _SlotEnded(f"the worker of slot {self.number} does not start: {error}; see {self.log}")
+        except Exception as error:
+            logger.exception("slot %d", self.number)
+            ended = _SlotEnded(f"slot {self.number} broke: {type(error).__name__}: {error}")
+        finally:
+            if ended.reason and not self.stop.is_set():
+                logger.warning("%s", ended.reason)
+            if self.process is not None:
+                self.process.close(GRACE_S)
+            self.inbox.put(ended)
+
+    def current_process(self) -> WorkerProcess | None:
+        """The worker; none is started any more once ``stop`` is set and this has returned."""
+        with self._starting:
+            return self.process
+
+    def _run_job(self, job: Job) -> None:
+        for attempt in (1, 2):
+            started = time.monotonic()
+            try:
+                outcome = self._attempt(job, started)
+            except WorkerEnded as end:
+                if self.stop.is_set():
+                    return
+                if end.by_signal and attempt == 1:
+                    self._tell(job, f"the worker ended by {end}; the run is tried once more")
+                    continue
+                again = " twice" if attempt == 2 else ""
+                outcome = Outcome(job.key, "killed", time.monotonic() - started, f"the worker ended by {end}{again}; see {self.log}")
+            self.inbox.put(outcome)
+            return
+
+    def _attempt(self, job: Job, started: float) -> Outcome:
+        """One try. Raises WorkerEnded if the worker dies."""
+        worker = self._ready_worker()
+        worker.send({"run_key": job.key})
+        timeout = self.engine.options.timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            message = worker.receive(deadline)
+            if message is None:
+                return self._time_out(worker, job, started)
+            if (outcome := _outcome(message, job)) is not None:
+                return outcome
+            self.inbox.put({**message, "slot": self.number})
+
+    def _time_out(self, worker: WorkerProcess, job: Job, started: float) -> Outcome:
+        """Stop the worker; the run may still have ended in that moment."""
+        worker.terminate(GRACE_S)
+        with contextlib.suppress(WorkerEnded):
+            while (message := worker.receive(None)) is not None:
+                if (outcome := _outcome(message, job)) is not None:
+                    return outcome
+        text = f"stopped after {self.engine.options.timeout:g} s; it resumes from its last checkpoint; see {self.log}"
+        return Outcome(job.key, "timeout", time.monotonic() - started, text)
+
+    def _ready_worker(self) -> WorkerProcess:
+        """The slot's live worker, started if need be. Raises WorkerEnded if it dies before it is ready."""
+        if self.process is not None:
+            if self.process.alive():
+                return self.process
+            self.process.close(0.0)
+        with self._starting:
+            if self.stop.is_set():
+                raise WorkerEnded(-signal.SIGTERM)
+            self.process = WorkerProcess(self.engine.command, self.engine.environment(self.number), self.log)
+        self.process.send({"options": self.engine.options.to_dict()})
+        while (message := self.process.receive(None)) is not None:
+            if message.get("event") == "ready":
+                break
+        return self.process
+
+    def _tell(self, job: Job, text: str) -> None:
+        logger.warning("%s (%s): %s; see %s", job.label, job.key, text, self.log)
+        self.inbox.put({"event": "message", "run_key": job.key, "message": text, "slot": self.number})
+
+
+def _outcome(message: dict[str, Any], job: Job) -> Outcome | None:
+    if message.get("event") != "outcome":
+        return None
+    return Outcome(job.key, message["status"], float(message["seconds"]), str(message.get("message", "")))
+
+
+def _stop(workers: Sequence[WorkerProcess | None]) -> None:
+    """SIGTERM to all, SIGKILL to those that are left after the grace; also when a second Ctrl-C cuts the wait short."""
+    running = [worker for worker in workers if worker is not None]
+    try:
+        for worker in running:
+            worker.signal(signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_S
+        for worker in running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(max(0.0, deadline - time.monotonic()))
+    finally:
+        for worker in running:
+            worker.kill()
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,45 @@
+"""Jobs for the toy worker."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from benchmark.engines import Job, WorkerOptions
+
+TOY = Path(__file__).with_name("toy_worker.py")
+
+
+class Bench:
+    """A runs folder, a plan of what the toy does, and the command of a toy worker."""
+
+    command = (sys.executable, str(TOY))
+    toy = TOY
+
+    def __init__(self, root: Path) -> None:
+        self.runs = root / "runs"
+        self.runs.mkdir()
+
+    def options(self, **changes: object) -> WorkerOptions:
+        return WorkerOptions(**{"runs": self.runs, "threads": 1, **changes})
+
+    def jobs(self, actions: Sequence[str]) -> list[Job]:
+        plan = {f"{number:016x}": what for number, what in enumerate(actions)}
+        (self.runs / "plan.json").write_text(json.dumps(plan))
+        return [Job(key, what) for key, what in plan.items()]
+
+    def finished(self) -> list[str]:
+        path = self.runs / "done.txt"
+        return sorted(path.read_text().split()) if path.exists() else []
+
+    def began(self, job: Job) -> list[str] | None:
+        """pid, GPU, OMP threads, threads of the last attempt; None before it."""
+        path = self.runs / f"{job.key}.began"
+        return path.read_text().split() if path.exists() else None
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)

@@ -1,0 +1,93 @@
+"""What every engine has to keep. A new engine is one more line in ENGINES."""
+
+import runpy
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from benchmark.engines import Engine, make_engine
+from benchmark.engines.base import WorkerOptions
+from benchmark.engines.local import LocalEngine
+from benchmark.engines.serial import SerialEngine
+from benchmark.store import RunStore
+
+
+def serial(bench: Any) -> Engine:
+    return SerialEngine(bench.options(), runpy.run_path(str(bench.toy))["execute"])
+
+
+def local(jobs: int) -> Callable[[Any], Engine]:
+    return lambda bench: LocalEngine(bench.options(), jobs, command=bench.command)
+
+
+ENGINES = {"serial": serial, "local-1": local(1), "local-2": local(2)}
+
+
+@pytest.fixture(params=list(ENGINES))
+def engine(request: pytest.FixtureRequest, bench: Any) -> Engine:
+    return ENGINES[request.param](bench)
+
+
+class TestEngine:
+    def test_one_outcome_per_job(self, engine: Engine, bench: Any) -> None:
+        jobs = bench.jobs(["work"] * 5)
+        events: list[dict] = []
+        outcomes = list(engine.run(jobs, events.append))
+        assert sorted(outcome.key for outcome in outcomes) == [job.key for job in jobs] == bench.finished()
+        assert {outcome.status for outcome in outcomes} == {"done"}
+        for job in jobs:
+            own = [event for event in events if event["run_key"] == job.key]
+            assert [event["event"] for event in own] == ["start", "epoch", "epoch"]
+            assert [event.get("epoch") for event in own] == [None, 0, 1]
+        assert {row["run_key"] for row in RunStore(bench.runs).rows()} == {job.key for job in jobs}
+
+    def test_a_failure_stops_nobody(self, engine: Engine, bench: Any) -> None:
+        jobs = bench.jobs(["raise", "work", "busy", "loose", "work"])
+        outcomes = {outcome.key: outcome for outcome in engine.run(jobs, lambda event: None)}
+        assert [outcomes[job.key].status for job in jobs] == ["failed", "done", "busy", "failed", "done"]
+        assert outcomes[jobs[0].key].message == "ValueError: not today"
+        assert outcomes[jobs[2].key].message == "somebody else"
+
+    def test_again_does_nothing(self, engine: Engine, bench: Any) -> None:
+        jobs = bench.jobs(["work"] * 2)
+        for _ in range(2):
+            assert [outcome.status for outcome in engine.run(jobs, lambda event: None)] == ["done"] * 2
+        assert len(bench.finished()) == 2
+
+    def test_no_jobs(self, engine: Engine) -> None:
+        assert list(engine.run([], lambda event: None)) == []
+
+    def test_libraries_may_print(self, engine: Engine, bench: Any) -> None:
+        jobs = bench.jobs(["print", "work"])
+        assert [outcome.status for outcome in engine.run(jobs, lambda event: None)] == ["done"] * 2
+
+    def test_closing_stops(self, engine: Engine, bench: Any) -> None:
+        jobs = bench.jobs(["work", *["slow"] * 20])
+        with closing(engine.run(jobs, lambda event: None)) as outcomes:
+            next(outcomes)
+        finished = len(bench.finished())
+        assert finished < len(jobs)
+        assert len(list(engine.run(jobs, lambda event: None))) == len(jobs)
+        assert bench.finished() == [job.key for job in jobs]
+
+    def test_an_error_in_the_callback_comes_out(self, engine: Engine, bench: Any) -> None:
+        def broken(event: dict) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            list(engine.run(bench.jobs(["work"] * 2), broken))
+        assert RunStore(bench.runs).status("0" * 16, None) != "running"
+
+
+def test_make_engine(bench: Any) -> None:
+    assert isinstance(make_engine(bench.options()), SerialEngine)
+    for engine in (make_engine(bench.options(), jobs=2), make_engine(bench.options(), gpus=["0"]), make_engine(bench.options(timeout=1.0))):
+        assert isinstance(engine, LocalEngine)
+    assert make_engine(bench.options(), 1, ["0", "1"]).slots == 2  # type: ignore[attr-defined]
+
+
+def test_options_survive_json(bench: Any) -> None:
+    for options in (bench.options(), bench.options(data_root=bench.runs, plugins=("a.py",), timeout=3.0)):
+        assert WorkerOptions.from_dict(options.to_dict()) == options
