@@ -189,3 +189,26 @@ def test_survivors_of_kills_go_on(tmp_path: Path) -> None:
     with Lease(tmp_path) as lease:
         lease.check()
     assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
+
+
+def test_creation_alone_already_excludes(tmp_path: Path) -> None:
+    """Where file locks do not work, two processes may both find no lease: one creates it."""
+    first, second = Lease(tmp_path), Lease(tmp_path)
+    first._create(Holder.this_process())
+    with pytest.raises(BusyError):
+        second._create(Holder.this_process())
+
+
+def test_a_lease_renewed_between_look_and_rename_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lease.json"
+    write(path, 500)
+
+    def renewed(judged: Path, stale_s: float) -> bool:
+        judged.rename(tmp_path / "old")
+        write(judged, token="new")
+        return False
+
+    monkeypatch.setattr("benchmark.lease.is_live", renewed)
+    with pytest.raises(BusyError):
+        Lease(tmp_path).acquire()
+    assert Holder.read(path).token == "new"
