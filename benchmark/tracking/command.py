@@ -75,9 +75,9 @@ def masked_arguments(arguments: Sequence[str]) -> list[str]:
     return shown
 
 
-def one_line(error: BaseException, uri: str = "", limit: int = 300) -> str:
-    """An exception as one line without secrets, cut to ``limit`` characters."""
-    text = " ".join(masked(str(error), uri).split())
+def one_line(error: BaseException, uri: str = "", limit: int = 400) -> str:
+    """An exception as one line without secrets and SQL, cut to ``limit`` characters."""
+    text = " ".join(masked(str(error), uri).partition("[SQL:")[0].split())
     text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -194,9 +194,9 @@ def _is_dead(run: Run) -> bool:
 
 
 def _quiet() -> None:
-    """Keep migrations and retries off the terminal, unless the user asked MLflow to speak."""
+    """Keep migrations and retries off the terminal, and MLflow's own tracebacks: what fails is told once, by the tracker."""
     if "MLFLOW_LOGGING_LEVEL" not in os.environ:
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     for name in ("alembic", "urllib3.connectionpool"):
         if logging.getLogger(name).getEffectiveLevel() < logging.ERROR:
             logging.getLogger(name).setLevel(logging.ERROR)
