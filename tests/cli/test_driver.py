@@ -1,0 +1,231 @@
+"""Plan and campaign, with an engine that only pretends."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import driver
+from benchmark.engines.base import Job, OnEvent, Outcome
+from benchmark.errors import BenchmarkError
+from benchmark.progress import Progress
+from benchmark.registry import Registry
+from benchmark.spec import SCHEMA, PluginSpec, RunSpec, TrainingProtocol
+from benchmark.store import RunStore, Status
+from benchmark.tracking import NullTracker
+
+
+def spec(seed: int, **changes: Any) -> RunSpec:
+    """A cell of plugins that exist."""
+    base = RunSpec(PluginSpec("ce"), PluginSpec("digits", {}, 1, "v1"), PluginSpec("none", {}, 1), TrainingProtocol(), seed)
+    return dataclasses.replace(base, **changes)
+
+
+def commit(store: RunStore, cell: RunSpec, code: str, status: str = "done", seconds: float = 10.0) -> None:
+    """What a worker leaves."""
+    key = store.register(cell)
+    result = {"schema": SCHEMA, "run_key": key, "code_hash": code, "status": status, "reason": "because", "spec": cell.to_dict()}
+    store.commit(key, {**result, "cost": {"seconds": seconds}})
+
+
+class FakeEngine:
+    """Calls a function for each job; it may commit, and returns the outcome's status."""
+
+    def __init__(self, act: Callable[[str], str]) -> None:
+        self.act, self.seen, self.closed = act, [], False
+
+    def run(self, jobs: Sequence[Job], on_event: OnEvent) -> Iterator[Outcome]:
+        try:
+            for job in jobs:
+                self.seen.append(job.key)
+                on_event({"event": "epoch", "run_key": job.key, "epoch": 0, "epochs": 1})
+                yield Outcome(job.key, self.act(job.key), 1.0, "")  # type: ignore[arg-type]
+        finally:
+            self.closed = True
+
+
+class Recorder(NullTracker):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def start(self, command: str, cells: int) -> None:
+        self.calls.append((command, cells))
+
+    def mirror(self, folder: Path) -> None:
+        self.calls.append(folder.name)
+
+    def finish(self, status: str) -> None:
+        self.calls.append(status)
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "runs")
+
+
+def code_of(cell: RunSpec, registry: Registry) -> str:
+    from benchmark.code_hash import code_hash
+
+    return code_hash(cell, registry)
+
+
+def run(plan: driver.Plan, act: Callable[[str], str], tracker: Any = None) -> tuple[driver.CampaignResult, FakeEngine]:
+    engine = FakeEngine(act)
+    return driver.execute(plan, engine, tracker or NullTracker(), Progress(len(plan.pending)), poll_s=0.01), engine
+
+
+def test_a_plan_sorts_cells_and_writes_nothing(registry: Registry, store: RunStore, tmp_path: Path) -> None:
+    plan = driver.plan(registry, [spec(0), spec(1)], store)
+    assert plan.counts == {"missing": 2}
+    assert [cell.pending for cell in plan.cells] == [True, True]
+    assert plan.estimate_seconds is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_status_has_its_policy(registry: Registry, store: RunStore) -> None:
+    cells = [spec(seed) for seed in range(5)]
+    code = code_of(cells[0], registry)
+    commit(store, cells[0], code)
+    commit(store, cells[1], "other code")
+    commit(store, cells[2], code, status="diverged")
+    store.fail(store.register(cells[3]), ValueError("no luck"), "traceback")
+
+    def pending(**options: Any) -> list[bool]:
+        return [cell.pending for cell in driver.plan(registry, cells, store, **options).cells]
+
+    assert pending() == [False, True, False, False, True]
+    assert pending(stale="keep") == [False, False, False, False, True]
+    assert pending(retry_failed=True) == [False, True, True, True, True]
+    with pytest.raises(BenchmarkError, match="1 of 5 cells were made by other code"):
+        pending(stale="error")
+    with pytest.raises(BenchmarkError, match="did you mean 'keep'"):
+        pending(stale="kep")
+    plan = driver.plan(registry, cells, store)
+    assert plan.counts == {"done": 2, "stale": 1, "failed": 1, "missing": 1}
+    assert plan.cells[3].message == "ValueError: no luck"
+
+
+def test_estimates_are_medians_of_the_same_kind(registry: Registry, store: RunStore) -> None:
+    code = code_of(spec(0), registry)
+    for seed, seconds in enumerate((10.0, 12.0, 99.0)):
+        commit(store, spec(seed), code, seconds=seconds)
+    longer = spec(4, protocol=TrainingProtocol(epochs=77))
+    plan = driver.plan(registry, [spec(3), spec(5), longer], store)
+    assert plan.estimate_seconds == 24.0
+    assert plan.unestimated == 1
+
+
+def test_one_failure_does_not_lose_the_others(registry: Registry, store: RunStore) -> None:
+    cells = [spec(seed) for seed in range(3)]
+    code = code_of(cells[0], registry)
+    by_key = {cell.key(): cell for cell in cells}
+
+    def act(key: str) -> str:
+        if by_key[key].seed == 1:
+            return "failed"
+        commit(store, by_key[key], code)
+        return "done"
+
+    tracker = Recorder()
+    result, engine = run(driver.plan(registry, cells, store), act, tracker)
+    assert [result.outcomes[cell.key()].status for cell in cells] == ["done", "failed", "done"]
+    assert (result.finished, result.exit_code, engine.closed) == (2, 1, True)
+    assert tracker.calls == [("run", 3), cells[0].key(), cells[2].key(), "failed"]
+
+
+def test_again_does_nothing(registry: Registry, store: RunStore) -> None:
+    commit(store, spec(0), code_of(spec(0), registry))
+    tracker = Recorder()
+    result, engine = run(driver.plan(registry, [spec(0)], store), lambda key: "failed", tracker)
+    assert (engine.seen, tracker.calls, result.exit_code) == ([], [], 0)
+
+
+def test_stale_results_are_put_away_not_deleted(registry: Registry, store: RunStore) -> None:
+    cell = spec(0)
+    commit(store, cell, "other code")
+
+    def act(key: str) -> str:
+        assert store.result(key) is None
+        commit(store, cell, code_of(cell, registry))
+        return "done"
+
+    result, _ = run(driver.plan(registry, [cell], store), act)
+    assert result.exit_code == 0
+    assert len(list(store.folder(cell.key()).glob("history/*/result.json"))) == 1
+
+
+def test_a_busy_cell_is_waited_for(registry: Registry, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = spec(0)
+    looks: list[Status] = []
+    status = store.status
+
+    def look(key: str, code: str | None) -> Status:
+        looks.append(Status.RUNNING)
+        if len(looks) < 3:
+            return Status.RUNNING
+        commit(store, cell, code_of(cell, registry))
+        return status(key, code)
+
+    plan = driver.plan(registry, [cell], store)
+    monkeypatch.setattr(store, "status", look)
+    result, engine = run(plan, lambda key: "busy")
+    assert result.outcomes[cell.key()].status == "done"
+    assert len(engine.seen) == 1
+
+
+def test_a_busy_cell_whose_driver_dies_is_taken_over(registry: Registry, store: RunStore) -> None:
+    cell = spec(0)
+    answers = iter(["busy", "done"])
+    result, engine = run(driver.plan(registry, [cell], store), lambda key: next(answers))
+    assert result.outcomes[cell.key()].status == "done"
+    assert len(engine.seen) == 2
+
+
+def test_interrupted(registry: Registry, store: RunStore) -> None:
+    cells = [spec(seed) for seed in range(3)]
+
+    def act(key: str) -> str:
+        if key == cells[1].key():
+            raise KeyboardInterrupt
+        return "done"
+
+    tracker = Recorder()
+    result, engine = run(driver.plan(registry, cells, store), act, tracker)
+    assert (result.interrupted, result.exit_code, result.finished) == (True, 130, 1)
+    assert engine.closed
+    assert tracker.calls[-1] == "interrupted"
+
+
+def test_a_cell_that_cannot_be_registered_fails_alone(registry: Registry, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [spec(0), spec(1)]
+    register = store.register
+
+    def full(cell: RunSpec) -> str:
+        if cell.seed == 0:
+            raise OSError(28, "No space left on device")
+        return register(cell)
+
+    plan = driver.plan(registry, cells, store)
+    monkeypatch.setattr(store, "register", full)
+    result, engine = run(plan, lambda key: "done")
+    assert result.outcomes[cells[0].key()].message == "[Errno 28] No space left on device"
+    assert engine.seen == [cells[1].key()]
+    assert result.exit_code == 1
+
+
+def test_a_folder_that_cannot_be_written_stops_everything(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    plan = driver.plan(registry, [spec(0)], RunStore(tmp_path / "file"))
+    with pytest.raises(BenchmarkError, match="is a file"):
+        run(plan, lambda key: "done")
