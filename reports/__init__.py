@@ -1,0 +1,1 @@
+"""Comparison tables: results of runs in, tables that say which method is best and how sure that is out."""

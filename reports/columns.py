@@ -1,0 +1,65 @@
+"""The metrics that tables show: their names, their units, and which end is best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["COLUMNS", "COMPACT", "Column", "column"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric of a table.
+
+    Attributes:
+        key: of the flat row, e.g. ``selected/accuracy``.
+        title: for people, short enough for a terminal.
+        percent: values are shares, shown in percent; else as they are.
+        higher_is_better: which end is best.
+        oracle: the number itself needs the truth (the epoch that is best on test).
+        before: key of the value it started from, shown as ``before → value``.
+        reference: key and name of what a trivial scorer gets, shown in the footer.
+    """
+
+    key: str
+    title: str
+    percent: bool = True
+    higher_is_better: bool = True
+    oracle: bool = False
+    before: str | None = None
+    reference: tuple[str, str] | None = None
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("selected/accuracy", "acc sel"),
+    Column("last/accuracy", "acc last"),
+    Column("last_k/accuracy", "acc last k"),
+    Column("best/accuracy", "acc best", oracle=True),
+    Column("selected/balanced_accuracy", "bal acc"),
+    Column("selected/macro_f1", "macro F1"),
+    Column("selected/worst_class_recall", "worst rec"),
+    Column("selected/auroc", "AUROC"),
+    Column("selected/ece", "ECE", higher_is_better=False),
+    Column("selected/nll", "NLL", percent=False, higher_is_better=False),
+    Column("detection/f1", "det F1", reference=("detection/constant_f1", "flag all")),
+    Column("detection/average_precision", "det AP", reference=("detection/random_average_precision", "random")),
+    Column("correction/noise_after", "noise", higher_is_better=False, before="correction/noise_before"),
+    Column("cost/seconds", "secs", percent=False, higher_is_better=False),
+)
+"""What a table has by default; csv and json show all of it."""
+
+COMPACT: tuple[str, ...] = (
+    "selected/accuracy", "last/accuracy", "best/accuracy", "selected/balanced_accuracy", "selected/ece",
+    "detection/f1", "detection/average_precision", "correction/noise_after", "cost/seconds",
+)  # fmt: skip
+"""Keys of the columns that a terminal, a Markdown or a LaTeX table has room for."""
+
+
+def column(key: str) -> Column:
+    """The default column of a key, or a plain one; errors, losses, noise and costs count as better when lower."""
+    known = {c.key: c for c in COLUMNS}
+    if key in known:
+        return known[key]
+    group, _, name = key.rpartition("/")
+    lower = name in ("ece", "nll", "noise_before", "noise_after") or group == "cost"
+    return Column(key, key, percent=name != "nll" and group not in ("cost", "epochs"), higher_is_better=not lower, oracle=group == "best")

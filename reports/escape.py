@@ -1,0 +1,42 @@
+"""Foreign text made safe for a page. Names of methods and data come from plugins, folders and command lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["DAGGER", "Escape", "csv_cell", "latex", "markdown", "one_line"]
+
+Escape = Callable[[str], str]
+DAGGER = "†"
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{char: f"\\{char}" for char in "\\`*_|[]~$#"}})
+LATEX = str.maketrans(
+    {char: f"\\{char}" for char in "&%$#_{}"}
+    | {char: f"{{{char}}}" for char in "[]*"}  # after a line break, LaTeX would read them as its arguments
+    | {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "–": "--"}
+    | {"<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", DAGGER: "\\textsuperscript{\\dag}"}
+    | {"±": "$\\pm$", "→": "$\\rightarrow$", "·": "$\\cdot$"}
+)
+
+
+def one_line(text: str) -> str:
+    """The text without control characters and line breaks: a name must not steer a terminal or begin a new row."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def markdown(text: str) -> str:
+    """One line in which Markdown and HTML find nothing to interpret."""
+    return one_line(text).translate(MARKDOWN)
+
+
+def latex(text: str) -> str:
+    """One line in which LaTeX finds nothing to interpret; the signs of our own tables become its commands."""
+    return one_line(text).translate(LATEX)
+
+
+def csv_cell(value: Any) -> Any:
+    """A cell that no spreadsheet runs as a formula: such text gets a leading apostrophe; tuples are joined, numbers stay."""
+    if isinstance(value, tuple):
+        value = " ".join(str(item) for item in value)
+    return "'" + value if isinstance(value, str) and value.lstrip(" \n").startswith(FORMULA_STARTS) else value

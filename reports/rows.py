@@ -1,0 +1,129 @@
+"""One flat row a run, from its ``result.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from benchmark.errors import unknown_name
+from benchmark.spec import PROTOCOLS, TrainingProtocol, canonical_json
+
+__all__ = ["Row", "flatten", "flatten_all", "select"]
+
+Row = dict[str, Any]
+NAMES = ("dataset", "noise", "method")
+
+
+def flatten(result: Mapping[str, Any], *, stale: bool | None = None) -> Row:
+    """The flat row of one ``result.json``.
+
+    Args:
+        result: the content of the file; a key ``stale`` that a store has added is honoured.
+        stale: whether the code has changed since; None takes what the result says, False if it says nothing.
+
+    Returns:
+        A dict with
+
+        - ``dataset``, ``noise``, ``method``, ``protocol``: short names for people; ``seed``, ``run_key``, ``status``
+          (``done``, ``skipped``, ``diverged``), ``reason``;
+        - ``<group>/<metric>`` (``selected/accuracy``, ``aux/ema/nll``, ``detection/f1``, …), a float or None;
+        - ``cost/…``, ``epochs/…``, ``noise/…`` and ``diagnostics/…``: the numbers of those parts of the result;
+        - the marks ``oracle`` (list of the truths used), ``stale`` (bool) and ``solvable`` (False where the true class is
+          no longer the most likely given label, None where that is unknown);
+        - ``spec``: the whole specification, and ``identity``, one text each for what ``method`` and ``cell`` (data, noise
+          and protocol) stand for. Short names are for reading: two sets of images may share one.
+    """
+    spec = dict(result["spec"])
+    labels = spec.get("labels") or {}
+    row: Row = {name: str(labels.get(name) or _full_label(spec[name])) for name in NAMES}
+    row["protocol"] = protocol_label(spec["protocol"])
+    row.update(seed=int(spec["seed"]), run_key=result.get("run_key"), status=result.get("status", "done"), reason=result.get("reason"))
+    row["oracle"] = list(result.get("oracle") or [])
+    row["stale"] = bool(result.get("stale", False)) if stale is None else stale
+    noise = result.get("noise") or {}
+    row["solvable"] = noise.get("solvable")
+    shared = {key: value for key, value in spec["protocol"].items() if key != "name"}  # a renamed protocol is the same
+    cell = {"dataset": spec["dataset"], "noise": spec["noise"], "protocol": shared}
+    row["identity"] = {"method": canonical_json(spec["method"]), "cell": canonical_json(cell)}
+    row["spec"] = spec
+    for group, values in (result.get("metrics") or {}).items():
+        row.update({f"{group}/{name}": _number(value) for name, value in values.items()})
+    for part in ("cost", "epochs", "noise", "diagnostics"):
+        numbers = {key: value for key, value in (result.get(part) or {}).items() if isinstance(value, (int, float))}
+        row.update({f"{part}/{key}": value if isinstance(value, bool) else _number(value) for key, value in numbers.items()})
+    return row
+
+
+def flatten_all(results: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Flat rows of results whose short names tell them apart.
+
+    Where one name stands for several specifications (a folder whose images have changed, a protocol of the same name with
+    other values), ``#`` and four digits of a hash are appended to it.
+    """
+    rows = [flatten(result) for result in results]
+    for name in (*NAMES, "protocol"):
+        meanings: dict[str, set[str]] = {}
+        for row in rows:
+            meanings.setdefault(row[name], set()).add(_meaning(row, name))
+        for row in rows:
+            if len(meanings[row[name]]) > 1:
+                row[name] += f" #{hashlib.sha256(_meaning(row, name).encode()).hexdigest()[:4]}"
+    return rows
+
+
+def select(
+    rows: Sequence[Row],
+    *,
+    methods: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    noise: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> list[Row]:
+    """The rows that match every list; None matches all.
+
+    A name matches a row by its short name (``hsa:chaoyang``) or by the plugin's name (``hsa`` matches all its settings).
+
+    Raises:
+        BenchmarkError: a name or seed that no row has, with those that exist.
+    """
+    kept = list(rows)
+    for kind, wanted in (("method", methods), ("dataset", datasets), ("noise", noise), ("seed", seeds)):
+        if wanted is None:
+            continue
+        asked = {str(value) for value in wanted}
+        known = {alias for row in rows for alias in _aliases(row, kind)}
+        for value in sorted(asked - known):
+            raise unknown_name(kind, value, known, "only what has results can be selected")
+        kept = [row for row in kept if asked & _aliases(row, kind)]
+    return kept
+
+
+def protocol_label(protocol: Mapping[str, Any]) -> str:
+    """The protocol's name and what differs from the values that name stands for, e.g. ``quick:epochs=2``."""
+    name = str(protocol.get("name", "protocol"))
+    known = {**vars(TrainingProtocol()), **PROTOCOLS.get(name, {}), "name": name}
+    return ":".join([name] + [f"{key}={value}" for key, value in protocol.items() if known.get(key) != value])
+
+
+def _aliases(row: Row, kind: str) -> set[str]:
+    names = {str(row[kind])}
+    if kind == "seed":
+        return names
+    spec = row["spec"]
+    return names | {str(spec[kind]["name"]), str((spec.get("labels") or {}).get(kind) or row[kind])}
+
+
+def _meaning(row: Row, name: str) -> str:
+    spec = row["spec"][name]
+    return canonical_json({key: value for key, value in spec.items() if key != "name"} if name == "protocol" else spec)
+
+
+def _full_label(plugin: Mapping[str, Any]) -> str:
+    return ":".join([str(plugin["name"])] + [f"{key}={value}" for key, value in (plugin.get("params") or {}).items()])
+
+
+def _number(value: Any) -> float | int | None:
+    """None for anything that is not a finite number."""
+    return value if isinstance(value, (int, float)) and math.isfinite(value) else None
