@@ -67,7 +67,7 @@ def write_run(runs: Path, seed: int, *, epochs: int = 3, accuracy: float = 0.8, 
         "oracle": ["noise_rate"],
         "diagnostics": {"detector_recall": 0.9},
         "cost": {"seconds": 12.5, "peak_memory_mb": 640.0, "trained_epochs": epochs},
-        "host": {"hostname": "box", "git_commit": "f" * 40, "threads": 2, "device": "cpu"},
+        "host": {"machine": "box", "git_commit": "f" * 40, "threads": 2, "device": "cpu"},
         "started": "2026-01-01T00:00:00+00:00",
         "finished": "2026-01-01T00:01:00Z",
     }

@@ -146,7 +146,7 @@ def _tags(result: Mapping[str, Any], spec: Mapping[str, Any], labels: Mapping[st
         "seed": spec["seed"],
         "oracle": ", ".join(map(str, oracle)),
         "git_commit": _first(host, "git_commit", "commit", "git"),
-        "host": _first(host, "host", "hostname", "name", "node"),
+        "host": _first(host, "machine", "hostname", "host"),
         "device": host.get("device"),
     }
     tags["mlflow.source.git.commit"] = tags["git_commit"]
