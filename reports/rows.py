@@ -86,7 +86,7 @@ def select(
     A name matches a row by its short name (``hsa:chaoyang``) or by the plugin's name (``hsa`` matches all its settings).
 
     Raises:
-        BenchmarkError: a name or seed that no row has, with those that exist.
+        BenchmarkError: a name that no row has, or seeds of which no row has any, with those that exist.
     """
     kept = list(rows)
     for kind, wanted in (("method", methods), ("dataset", datasets), ("noise", noise), ("seed", seeds)):
@@ -94,7 +94,10 @@ def select(
             continue
         asked = {str(value) for value in wanted}
         known = {alias for row in rows for alias in _aliases(row, kind)}
-        for value in sorted(asked - known):
+        unknown = sorted(asked - known)
+        if kind == "seed" and (known & asked or not rows):
+            unknown = []  # a seed whose runs failed has no rows; the comparison shows what it lacks
+        for value in unknown:
             raise unknown_name(kind, value, known, "only what has results can be selected")
         kept = [row for row in kept if asked & _aliases(row, kind)]
     return kept

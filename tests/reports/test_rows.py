@@ -58,5 +58,7 @@ def test_selection_by_short_name_plugin_and_seed(result) -> None:
     assert select(rows, datasets=["cells"], noise=["symmetric"]) == rows
     with pytest.raises(BenchmarkError, match=r"unknown method 'hsaa'; did you mean .*'hsa'"):
         select(rows, methods=["hsaa"])
+    assert len(select(rows, seeds=[0, 9])) == 2  # a seed may have failed everywhere
+    assert select([], seeds=[0]) == []
     with pytest.raises(BenchmarkError, match="unknown seed '9'"):
         select(rows, seeds=[9])
