@@ -113,7 +113,7 @@ class BarProgress(Progress):
         if key not in self._tasks:
             self._tasks[key] = self._bars.add_task(label, total=total, detail="")
         self._bars.update(self._tasks[key], completed=done, total=total, detail=_detail(event))
-        if total:
+        if event.get("total_epochs") and total:  # the end of a stage is not the end of the cell
             self._shares[key] = min(1.0, done / total)
         self._move_overall()
 
@@ -134,7 +134,7 @@ class BarProgress(Progress):
         self._bars.console.print(Text(text), soft_wrap=True)  # Text: nothing in it is markup
 
     def _move_overall(self) -> None:
-        """Running cells count with the share that they have done, so that the remaining time is known early."""
+        """Running cells count with the share that they have done, where it is known: the remaining time is then known early."""
         completed = self.finished_cells + sum(self._shares.values())
         self._bars.update(self._overall, completed=completed, detail=f"{self.finished_cells}/{self.total}")
 

@@ -1,0 +1,118 @@
+"""``list``: what there is, read from source without importing it."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.cli.options import AsJson, Plugins, check_choice, registry_of
+from benchmark.cli.output import write, write_json, write_table
+
+if TYPE_CHECKING:
+    from benchmark.registry import Entry, Registry
+
+WHAT = ("methods", "datasets", "noise", "backbones", "protocols", "presets")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this module."""
+    app.command("list")(list_plugins)
+
+
+def list_plugins(
+    what: Annotated[str | None, typer.Argument(metavar="[WHAT]", help=f"One of {', '.join(WHAT)}.", show_default=False)] = None,
+    check: Annotated[bool, typer.Option("--check", help="Import every plugin, to find those that are broken.")] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> int:
+    """List methods, data sets and noise models.
+
+    Or one of: methods, datasets, noise, backbones, protocols, presets.
+    """
+    from benchmark.registry import KINDS
+
+    registry = registry_of(plugin)
+    sections = list(WHAT[:3]) if what is None else [check_choice("listing", what, WHAT)]
+    kinds = {folder: kind for kind, folder in KINDS.items()}
+    listed: dict[str, list[dict[str, Any]]] = {}
+    for section in sections:
+        if section in kinds:
+            listed[section] = [_row(registry, entry, check) for entry in registry.entries(kinds[section])]
+        else:
+            listed[section] = {"backbones": _backbones, "protocols": _protocols, "presets": _presets}[section](registry)
+    if as_json:
+        write_json(listed)
+    else:
+        for position, (section, rows) in enumerate(listed.items()):
+            if position:
+                write("")
+            write_table((section, "summary", "where"), [(row["name"], row["summary"], row["where"]) for row in rows])
+    return 1 if check and any(row.get("error") for rows in listed.values() for row in rows) else 0
+
+
+def _row(registry: Registry, entry: Entry, check: bool) -> dict[str, Any]:
+    error = entry.error or (registry.check(entry) if check else None)
+    summary = f"broken: {error}" if error else entry.summary
+    return {"name": entry.name, "summary": summary, "where": _where(entry), "error": error, "manifest": entry.manifest}
+
+
+def _where(entry: Entry) -> str:
+    """``methods/hsa.py:12`` for the project's own, a full path for others."""
+    from benchmark.registry import builtin_root
+
+    if entry.origin is not None and entry.origin.is_relative_to(builtin_root()):
+        return f"{entry.origin.relative_to(builtin_root())}:{entry.line}"
+    return entry.where
+
+
+def _backbones(registry: Registry) -> list[dict[str, Any]]:
+    from benchmark.training.names import BACKBONES
+
+    return [{"name": name, "summary": summary, "where": "benchmark/training"} for name, summary in BACKBONES.items()]
+
+
+def _protocols(registry: Registry) -> list[dict[str, Any]]:
+    from benchmark.spec import PROTOCOLS
+
+    rows = []
+    for name in PROTOCOLS:
+        values = _protocol_values(name)
+        shown = ", ".join(f"{key}={values[key]}" for key in ("backbone", "epochs", "batch_size", "optimizer", "lr", "lr_schedule"))
+        rows.append({"name": name, "summary": shown, "where": "benchmark/spec.py", "values": values})
+    return rows
+
+
+def _protocol_values(name: str) -> dict[str, Any]:
+    import dataclasses
+
+    from benchmark.spec import protocol
+
+    return dataclasses.asdict(protocol(name))
+
+
+def _presets(registry: Registry) -> list[dict[str, Any]]:
+    rows = []
+    for entry in registry.entries("method"):
+        for name, values in _presets_of(registry, entry).items():
+            shown = ", ".join(f"{key}={value}" for key, value in values.items())
+            rows.append({"name": f"{entry.name}:{name}", "summary": shown, "where": _where(entry), "values": values})
+    return rows
+
+
+def _presets_of(registry: Registry, entry: Entry) -> dict[str, dict[str, Any]]:
+    """The presets of a method, read from its source where they are literal, else by importing it."""
+    if entry.error or entry.origin is None:
+        return {}
+    for node in ast.walk(ast.parse(entry.origin.read_text(encoding="utf-8"))):
+        if not (isinstance(node, ast.ClassDef) and node.lineno == entry.line):
+            continue
+        for statement in node.body:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+            if any(isinstance(target, ast.Name) and target.id == "presets" for target in targets):
+                try:
+                    return dict(ast.literal_eval(statement.value))  # type: ignore[attr-defined]
+                except (ValueError, TypeError):
+                    return {} if registry.check(entry) else dict(registry.load("method", entry.name).presets)
+    return {}

@@ -1,0 +1,60 @@
+"""Printing: notes to stderr, tables and JSON to stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def note(message: str) -> None:
+    """One line for the person at the keyboard; not part of the result."""
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()
+
+
+def write(text: str) -> None:
+    """A result, as it is."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.flush()
+
+
+def write_json(value: Any) -> None:
+    """A result as indented JSON; paths become text, numbers that JSON lacks become null."""
+    write(json.dumps(_finite(value), indent=2, ensure_ascii=False, default=str))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not -float("inf") < value < float("inf"):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def write_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
+    """Rows under headers: fitted to a terminal, or, in a pipe, aligned and never cut or wrapped."""
+    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    if sys.stdout.isatty():
+        _write_rich(headers, cells, title)
+        return
+    lines = [list(headers), *cells]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
+    text = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    write(f"{title}\n{text}" if title else text)
+
+
+def _write_rich(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, title=title or None, title_justify="left", pad_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(Text(header), overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))  # Text: nothing in a cell is markup
+    Console().print(table)

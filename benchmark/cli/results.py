@@ -1,0 +1,198 @@
+"""What lies in a runs folder: ``status``, ``report``, ``rescore`` and ``sync``."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.cli.options import FORMATS, AsJson, Format, Plugins, Runs, TrackingUri, check_choice, parse_seeds, registry_of
+from benchmark.cli.output import note, write, write_json, write_table
+from benchmark.errors import BenchmarkError
+
+if TYPE_CHECKING:
+    from benchmark.registry import Registry
+    from benchmark.store import RunStore, Status
+    from reports.tables import Comparison
+
+PIPE_WIDTH = 200
+"""Characters of a table that goes to a file or a pipe."""
+
+Names = Annotated[str | None, typer.Option(metavar="LIST", help="Only these, commas between.", show_default=False)]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this module."""
+    app.command("status")(status)
+    app.command("report")(report)
+    app.command("rescore")(rescore)
+    app.command("sync")(sync)
+
+
+def status(runs: Runs = Path("runs"), plugin: Plugins = None, as_json: AsJson = False) -> int:
+    """List the cells of a runs folder.
+
+    With the state of each, and how many there are of each state.
+    """
+    store = existing_store(runs)
+    registry = registry_of(plugin)
+    rows = [_status_row(store, registry, key) for key in store.keys()]  # noqa: SIM118 - a store is no dict
+    rows.sort(key=lambda row: [str(row[name]) for name in ("dataset", "noise", "method")] + [f"{row['seed'] or 0:>20}"])
+    counts = Counter(row["status"] for row in rows)
+    if as_json:
+        write_json({"counts": dict(counts), "cells": rows})
+        return 0
+    if rows:
+        write_table(list(rows[0]), [list(row.values()) for row in rows])
+    write(f"{len(rows)} cells in {runs}" + "".join(f", {number} {state}" for state, number in sorted(counts.items())))
+    return 0
+
+
+def _status_row(store: RunStore, registry: Registry, key: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"run_key": key, "method": None, "dataset": None, "noise": None, "seed": None, "status": None, "detail": ""}
+    try:
+        spec = store.spec(key)
+    except BenchmarkError as error:
+        return {**row, "status": "unreadable", "detail": str(error)}
+    row |= {kind: spec.labels.get(kind, getattr(spec, kind).name) for kind in ("method", "dataset", "noise")}
+    state = current_status(store, registry, key)
+    row |= {"seed": spec.seed, "status": str(state)}
+    if state == "failed":
+        error_text = store.error(key) or {}
+        row["detail"] = " ".join(f"{error_text.get('type')}: {error_text.get('message')}".split())
+    elif state in ("done", "stale"):
+        result = store.result(key) or {}
+        if result.get("status", "done") != "done":
+            row["detail"] = f"{result['status']}: {result.get('reason') or ''}"
+    return row
+
+
+def current_status(store: RunStore, registry: Registry, key: str) -> Status:
+    """The state of a run under today's code; under any code if its plugins are not to be found here."""
+    from benchmark.code_hash import code_hash
+
+    try:
+        code: str | None = code_hash(store.spec(key), registry)
+    except (BenchmarkError, OSError, SyntaxError):
+        code = None
+    return store.status(key, code)
+
+
+def existing_store(runs: Path) -> RunStore:
+    """The store of a folder that exists; a typo must not look like an empty folder."""
+    from benchmark.store import RunStore
+
+    if not runs.is_dir():
+        what = "is no folder" if runs.exists() else "does not exist"
+        raise BenchmarkError(f"runs folder {runs} {what}; check --runs DIR")
+    return RunStore(runs)
+
+
+def report(
+    *,
+    runs: Runs = Path("runs"),
+    fmt: Format = "table",
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the table there.", show_default=False)] = None,
+    methods: Names = None,
+    datasets: Names = None,
+    noise: Names = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", metavar="SEEDS", help="Only these, e.g. 0-4.", show_default=False)] = None,
+    rank_by: Annotated[str, typer.Option("--rank-by", metavar="METRIC", help="Metric that ranks the methods.")] = "selected/accuracy",
+    baseline: Annotated[str, typer.Option("--baseline", metavar="NAME", help="Method that the others are set against.")] = "ce",
+    plugin: Plugins = None,
+) -> int:
+    """Compare the runs of a folder."""
+    check_choice("--format", fmt, FORMATS)
+    wanted = None if seeds is None else parse_seeds(seeds)
+    store = existing_store(runs)
+    registry = registry_of(plugin)
+    results = [{**row, "stale": current_status(store, registry, row["run_key"]) == "stale"} for row in store.rows()]
+    if not results:
+        raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
+    names = {"methods": _names(methods), "datasets": _names(datasets), "noise": _names(noise)}
+    print_comparison(results, fmt, out=out, baseline=baseline, seeds=wanted, rank_by=rank_by, **names)
+    if out is not None:
+        note(f"written: {out}")
+    return 0
+
+
+def print_comparison(
+    results: Sequence[dict[str, Any]],
+    fmt: str,
+    *,
+    out: Path | None = None,
+    baseline: str = "ce",
+    seeds: Sequence[int] | None = None,
+    rank_by: str = "selected/accuracy",
+    **names: Sequence[str] | None,
+) -> None:
+    """Compare results and print the table, or write it to a file.
+
+    Args:
+        results: contents of ``result.json``, each with a key ``stale``.
+        fmt: one of :data:`~benchmark.cli.options.FORMATS`.
+        out: the file; None prints.
+        baseline: the method that the others are set against.
+        seeds: the reference seeds; None takes those that most methods have.
+        rank_by: key of the metric that ranks.
+        **names: ``methods``, ``datasets`` and ``noise`` to keep; None keeps all.
+    """
+    from reports.formats import render
+    from reports.rows import flatten_all, select
+    from reports.tables import compare
+
+    rows = select(flatten_all(results), seeds=seeds, **names)
+    comparison = compare(rows, rank_by=rank_by, baseline=baseline, seeds=seeds)
+    text = _on_terminal(comparison, to_file=out is not None) if fmt == "table" else render(comparison, fmt)
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+    elif text:
+        write(text)
+
+
+def _on_terminal(comparison: Comparison, to_file: bool) -> str:
+    """The tables as text: printed at once, in colour, where stdout is a terminal; else plain, wide enough for every column."""
+    from rich.console import Console
+
+    from reports.formats import rich_tables
+
+    tables = rich_tables(comparison)
+    if sys.stdout.isatty() and not to_file:
+        Console().print(*tables, sep="\n")
+        return ""
+    stream = io.StringIO()
+    console = Console(file=stream, width=PIPE_WIDTH, color_system=None)
+    console.print(*tables, sep="\n")
+    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def rescore(runs: Runs = Path("runs")) -> int:
+    """Recompute metrics without training.
+
+    From the predictions that every run saves.
+    """
+    from benchmark.rescore import rescore_all
+
+    changed = rescore_all(existing_store(runs))
+    write(f"{len(changed)} runs changed")
+    return 0
+
+
+def sync(runs: Runs = Path("runs"), tracking_uri: TrackingUri = None) -> int:
+    """Bring the MLflow mirror up to date."""
+    from benchmark import tracking
+
+    done = tracking.sync(existing_store(runs).root, tracking_uri)
+    write(f"{done.mirrored} runs mirrored, {done.already} were already, {len(done.failed)} failed")
+    for key, reason in done.failed.items():
+        note(f"failed  {key}: {reason}")
+    return 1 if done.failed else 0
