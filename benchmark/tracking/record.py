@@ -157,7 +157,7 @@ def _curves(folder: Path, started: int) -> Iterator[Point]:
     """One point per number of ``history.jsonl``; without a time in the line, the start plus the seconds so far."""
     elapsed = 0.0
     for line in read_lines(folder / "history.jsonl"):
-        epoch, stage = line.pop("epoch", None), line.pop("stage", "train")
+        epoch, stage, _ = line.pop("epoch", None), line.pop("stage", "train"), line.pop("epochs", None)  # the last is a constant
         if not _is_number(epoch):
             continue
         seconds = line.get("seconds")
