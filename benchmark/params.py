@@ -6,7 +6,7 @@ A plugin declares them as a frozen dataclass::
     class Params:
         forget_rate: float = hp(0.2, 0.0, 0.9, help="share of samples left out of the loss")
 
-Nothing here knows Optuna or a command line: sweeps read :func:`space`, the command line calls :func:`resolve`.
+Nothing here knows Optuna or a command line: sweeps read :func:`ranges`, the command line calls :func:`resolve`.
 """
 
 from __future__ import annotations
@@ -65,12 +65,13 @@ def hp(
     """One hyperparameter of a ``Params`` dataclass; see :class:`Range` for the arguments.
 
     Raises:
-        ValueError: the default lies outside what the range allows.
+        ValueError: the default, or an end of ``search``, lies outside what the range allows.
     """
     declared = Range(low, high, log, step, choices, search, tune, help)
-    problem = _outside(default, declared)
-    if problem:
-        raise ValueError(f"default {default!r} {problem}")
+    for role, value in (("default", default), *(("search bound", bound) for bound in search or ())):
+        problem = _outside(value, declared)
+        if problem:
+            raise ValueError(f"{role} {value!r} {problem}")
     return field(default=default, metadata={"hp": declared})
 
 
@@ -80,8 +81,8 @@ def ranges(params_type: type) -> dict[str, Range]:
 
 
 def defaults(params_type: type) -> dict[str, Any]:
-    """The default of every field, by name."""
-    return dataclasses.asdict(params_type())
+    """The default of every field that has one, by name."""
+    return {f.name: f.default for f in dataclasses.fields(params_type) if f.default is not dataclasses.MISSING}
 
 
 def resolve(params_type: type, values: Mapping[str, Any], owner: str) -> Any:
@@ -93,7 +94,7 @@ def resolve(params_type: type, values: Mapping[str, Any], owner: str) -> Any:
         owner: the plugin's name, for messages.
 
     Raises:
-        BenchmarkError: an unknown key, a value of the wrong type, or one outside its range.
+        BenchmarkError: an unknown key, a value of the wrong type or outside its range, or a required one that is missing.
     """
     hints = get_type_hints(params_type)
     known = ranges(params_type)
@@ -108,18 +109,21 @@ def resolve(params_type: type, values: Mapping[str, Any], owner: str) -> Any:
         problem = _outside(resolved[key], known[key])
         if problem:
             raise BenchmarkError(f"{owner}.{key} = {resolved[key]!r} {problem}")
+    missing = [key for key in known if key not in resolved and key not in defaults(params_type)]
+    if missing:
+        raise BenchmarkError(f"{owner} needs {', '.join(missing)}; write {owner}:{missing[0]}=value")
     try:
         return params_type(**resolved)
-    except (TypeError, ValueError) as error:  # a required field is missing, or __post_init__ refuses the combination
+    except (TypeError, ValueError) as error:  # __post_init__ refuses the combination
         raise BenchmarkError(f"{owner}: {error}") from None
 
 
 def _coerce(value: Any, hint: Any) -> Any:
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    if type(value) in options and not isinstance(value, str):
+    if type(value) in options and not isinstance(value, (str, float)):
         return value
-    if value is None and type(None) in options:
-        return None
+    if value is None or isinstance(value, (list, tuple, set, dict)):  # their text would pass for a word
+        raise ValueError
     text = str(value).strip()
     if type(None) in options and text.lower() == "none":
         return None
@@ -133,8 +137,9 @@ def _coerce(value: Any, hint: Any) -> Any:
                 number = kind(text)
             except ValueError:
                 continue
-            if math.isfinite(number):
-                return number
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ValueError  # also where words are allowed: "nan" is a number that went wrong
+            return number + 0  # -0.0 becomes 0.0: equal values have equal keys
     if str in options:
         return text
     raise ValueError
@@ -143,6 +148,8 @@ def _coerce(value: Any, hint: Any) -> Any:
 def _outside(value: Any, allowed: Range) -> str | None:
     """None when the value is allowed, else the reason why not, to be read after the value."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "is not finite"
     if is_number and (allowed.low is not None or allowed.high is not None):
         low = -math.inf if allowed.low is None else allowed.low
         high = math.inf if allowed.high is None else allowed.high
