@@ -1,7 +1,8 @@
-"""One grammar for data, noise and methods: ``name[:argument][:key=value]…``, commas between settings.
+r"""One grammar for data, noise and methods: ``name[:argument][:key=value]…``, commas between settings.
 
 ``symmetric:0.2,pairflip:0.45`` is two settings, ``mask:alpha=0.5:beta=rel0.15`` is one, ``0.2`` is ``symmetric:0.2``,
-``folder:/data/tiles:size=64`` names a path. A backslash before ``:`` or ``,`` makes that character part of the value.
+``folder:/data/tiles:size=64`` names a path. A backslash before ``:``, ``,``, ``=`` or another backslash makes that
+character part of the value: ``folder:C\:/tiles``, ``folder:year\=2020``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 
 from benchmark.errors import BenchmarkError
 
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Setting:
     options: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        parts = [self.name, *([] if self.argument is None else [_escape(self.argument)])]
-        return ":".join(parts + [f"{key}={_escape(value)}" for key, value in self.options.items()])
+        parts = [self.name, *([] if self.argument is None else [_escape(self.argument, ":,=")])]
+        return ":".join(parts + [f"{key}={_escape(value, ':,')}" for key, value in self.options.items()])
 
 
 def parse_settings(text: str, *, what: str, number_means: str | None = None) -> list[Setting]:
@@ -38,10 +39,12 @@ def parse_settings(text: str, *, what: str, number_means: str | None = None) -> 
     Raises:
         BenchmarkError: an empty list, an empty setting, a second argument, a repeated key.
     """
-    settings = [_parse_one(part, what, number_means) for part in _split(text, ",")]
-    if not settings:
+    if not text.strip():
         raise BenchmarkError(f"{what} is empty; write name[:argument][:key=value], with commas between settings")
-    return settings
+    parts = [part.strip() for part in _split(text, ",")]
+    if not all(parts):
+        raise BenchmarkError(f"{what} '{text}': a setting is empty; write one between every two commas")
+    return [_parse_one(part, what, number_means) for part in parts]
 
 
 def _parse_one(text: str, what: str, number_means: str | None) -> Setting:
@@ -54,11 +57,12 @@ def _parse_one(text: str, what: str, number_means: str | None) -> Setting:
     argument: str | None = None
     options: dict[str, str] = {}
     for position, part in enumerate(rest):
-        key, equals, value = part.partition("=")
-        if equals and key.strip().isidentifier():
-            if key.strip() in options:
-                raise BenchmarkError(f"{what} '{text}': {key.strip()} is given twice")
-            options[key.strip()] = _unescape(value.strip())
+        first, *values = _split(part, "=")
+        key = first.strip()
+        if values and key.isidentifier():
+            if key in options:
+                raise BenchmarkError(f"{what} '{text}': {key} is given twice")
+            options[key] = _unescape("=".join(values).strip())
         elif position == 0:
             argument = _unescape(part.strip())
         else:
@@ -67,13 +71,15 @@ def _parse_one(text: str, what: str, number_means: str | None) -> Setting:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    parts = re.split(rf"(?<!\\){re.escape(separator)}", text)
-    return parts if separator == ":" else [part for part in (p.strip() for p in parts) if part]
+    """The parts between separators that no backslash precedes; a backslash may itself be escaped."""
+    found = re.finditer(rf"\\.|{separator}", text, re.DOTALL)
+    cuts = [match.start() for match in found if match[0] == separator]
+    return [text[start:stop] for start, stop in zip([0, *(cut + 1 for cut in cuts)], [*cuts, len(text)], strict=True)]
 
 
 def _unescape(text: str) -> str:
-    return re.sub(r"\\([:,\\])", r"\1", text)
+    return re.sub(r"\\([:,=\\])", r"\1", text)
 
 
-def _escape(text: str) -> str:
-    return re.sub(r"([:,\\])", r"\\\1", text)
+def _escape(text: str, special: str) -> str:
+    return re.sub(rf"([{special}\\])", r"\\\1", text)
