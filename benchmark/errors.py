@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 MOST_NAMES = 60
 """An error lists what exists unless that is more than this."""
 
@@ -32,7 +31,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str], next_step: str = ""
         next_step: a sentence appended at the end.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    folded = {known_name.lower(): known_name for known_name in names}
+    near = [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
     parts = [f"unknown {kind} '{name}'"]
     if near:
         parts.append("did you mean " + " or ".join(f"'{match}'" for match in near) + "?")
