@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from benchmark.errors import BenchmarkError
 from benchmark.params import NoParams, hp
 
 if TYPE_CHECKING:
@@ -324,18 +325,26 @@ class Method(Plugin):
         for name, value in vars(self).items():
             if name in ("params", "run", "data"):
                 continue
-            if hasattr(value, "state_dict"):
+            if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+                kept[name] = value.item()  # a checkpoint is read without pickles
+            elif hasattr(value, "state_dict"):
                 kept[name] = value.state_dict()
             elif value is None or isinstance(value, (bool, int, float, str)) or _is_tensor(value):
                 kept[name] = value
         return kept
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned; tensors move to ``run.device``."""
+        """Restore what :meth:`state_dict` returned; tensors move to ``run.device``.
+
+        Raises:
+            BenchmarkError: the checkpoint has the state of an object that does not exist yet.
+        """
         for name, value in state.items():
             current = getattr(self, name, None)
             if current is not None and hasattr(current, "load_state_dict"):
                 current.load_state_dict(value)
+            elif isinstance(value, dict):
+                raise BenchmarkError(f"{self.name}.{name} cannot be resumed: create it in setup(), or in fit() before run.epochs()")
             else:
                 setattr(self, name, value.to(self.run.device) if _is_tensor(value) else value)
 
