@@ -20,8 +20,6 @@ from benchmark.api import Arrays, Dataset, dataset
 class Digits(Dataset):
     """1797 handwritten digits of 8×8 pixels in ten classes (scikit-learn's ``load_digits``); labels are the truth."""
 
-    augmentation = ("crop",)
-
     def load(self, root: Path) -> Arrays:
         """Images (1797, 8, 8, 1) uint8: the original 0..16 stretched to 0..255. Nothing is downloaded."""
         from sklearn.datasets import load_digits
