@@ -237,7 +237,7 @@ class _Campaign:
         ready = []
         for cell in cells:
             try:
-                if cell.status in (Status.STALE, Status.FAILED, Status.DONE):
+                if cell.status is Status.DONE:  # diverged, to be tried again; the worker puts away what is stale or failed
                     self.store.archive(cell.key)
                 self.store.register(cell.spec)
             except BusyError:

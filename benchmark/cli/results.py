@@ -161,13 +161,13 @@ def _on_terminal(comparison: Comparison, to_file: bool) -> str:
 
     from reports.formats import rich_tables
 
-    tables = rich_tables(comparison)
     if sys.stdout.isatty() and not to_file:
-        Console().print(*tables, sep="\n")
+        console = Console()
+        console.print(*rich_tables(comparison, width=console.width), sep="\n")
         return ""
     stream = io.StringIO()
     console = Console(file=stream, width=PIPE_WIDTH, color_system=None)
-    console.print(*tables, sep="\n")
+    console.print(*rich_tables(comparison, width=PIPE_WIDTH), sep="\n")
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 

@@ -151,18 +151,20 @@ def test_again_does_nothing(registry: Registry, store: RunStore) -> None:
     assert (engine.seen, tracker.calls, result.exit_code) == ([], [], 0)
 
 
-def test_stale_results_are_put_away_not_deleted(registry: Registry, store: RunStore) -> None:
-    cell = spec(0)
-    commit(store, cell, "other code")
+def test_stale_results_stay_until_their_worker_begins(registry: Registry, store: RunStore) -> None:
+    cells = [spec(0), spec(1)]
+    for cell in cells:
+        commit(store, cell, "other code")
 
     def act(key: str) -> str:
-        assert store.result(key) is None
-        commit(store, cell, code_of(cell, registry))
+        if key == cells[1].key():
+            raise KeyboardInterrupt
+        assert store.result(key) is not None  # put away by the worker, under its lease
         return "done"
 
-    result, _ = run(driver.plan(registry, [cell], store), act)
-    assert result.exit_code == 0
-    assert len(list(store.folder(cell.key()).glob("history/*/result.json"))) == 1
+    result, _ = run(driver.plan(registry, cells, store), act)
+    assert result.interrupted
+    assert store.result(cells[1].key()) is not None
 
 
 def test_a_busy_cell_is_waited_for(registry: Registry, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
