@@ -9,6 +9,9 @@ import torch
 from benchmark.errors import BenchmarkError
 from benchmark.spec import TrainingProtocol
 
+_ROUNDING = 1e-9
+"""0.28 · 25 is a little more than 7 in floating point, yet epoch 7 is past that share."""
+
 
 class Schedule:
     """The learning rate and Adam's first beta by epoch, as :class:`TrainingProtocol` describes them."""
@@ -30,7 +33,7 @@ class Schedule:
         if plan == "cosine":
             return self.base * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
         if plan == "step":
-            return self.base * 0.1 ** sum(epoch >= share * epochs for share in self.milestones)
+            return self.base * 0.1 ** sum(epoch >= share * epochs - _ROUNDING for share in self.milestones)
         if plan == "linear_tail" and self._in_tail(epoch, epochs):
             return self.base * (epochs - epoch) / (epochs - self.protocol.decay_start * epochs)
         return self.base
@@ -48,4 +51,4 @@ class Schedule:
                 group["betas"] = (self.beta1(epoch, epochs), group["betas"][1])
 
     def _in_tail(self, epoch: int, epochs: int) -> bool:
-        return epoch >= self.protocol.decay_start * epochs and self.protocol.decay_start < 1
+        return epoch >= self.protocol.decay_start * epochs - _ROUNDING and self.protocol.decay_start < 1

@@ -32,4 +32,4 @@ def capped_epochs(published: int, epochs: int, share: float) -> int:
 
     Co-teaching's ramp of 10 epochs is 10 of its 200; under 20 epochs and a share of 1/4 it is 5.
     """
-    return max(1, min(published, int(share * epochs)))
+    return max(1, min(published, int(share * epochs + 1e-9)))

@@ -1,0 +1,42 @@
+"""Small-loss selection and its ramp, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.training.selection import capped_epochs, forget_rate, keep_count, small_loss
+
+
+def test_the_ramp_is_that_of_the_released_program() -> None:
+    for rate, gradual, exponent in ((0.2, 10, 1.0), (0.45, 5, 0.5), (0.3, 2, 2.0)):
+        released = np.full(20, rate)
+        released[:gradual] = np.linspace(0, rate**exponent, gradual)
+        assert [forget_rate(e, rate, gradual, exponent) for e in range(20)] == pytest.approx(released.tolist())
+
+
+def test_values_of_the_ramp() -> None:
+    assert [forget_rate(e, 0.2, 5) for e in range(7)] == pytest.approx([0.0, 0.05, 0.1, 0.15, 0.2, 0.2, 0.2])
+    assert forget_rate(0, 0.2, 1) == 0.2
+
+
+@pytest.mark.parametrize(
+    ("batch", "forget", "kept"), [(10, 0.0, 10), (10, 0.3, 7), (10, 0.35, 6), (100, 0.29, 71), (3, 0.95, 1), (1, 0.5, 1)]
+)
+def test_keep_count(batch: int, forget: float, kept: int) -> None:
+    assert keep_count(batch, forget) == kept
+
+
+def test_small_loss_picks_the_smallest() -> None:
+    losses = torch.tensor([0.9, 0.1, float("nan"), 0.5], requires_grad=True)
+    picked = small_loss(losses, 0.5)
+    assert sorted(picked.tolist()) == [1, 3]
+    assert sorted(small_loss(losses, 0.0).tolist()) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("published", "epochs", "share", "cap"), [(10, 200, 0.25, 10), (10, 20, 0.25, 5), (10, 1, 0.25, 1), (50, 100, 0.29, 29)]
+)
+def test_published_epochs_are_capped(published: int, epochs: int, share: float, cap: int) -> None:
+    assert capped_epochs(published, epochs, share) == cap
