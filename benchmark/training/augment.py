@@ -63,7 +63,8 @@ class Augmenter:
     def __init__(self, names: frozenset[str], height: int, width: int, scale: Tensor, bias: Tensor) -> None:
         self.names = names
         self.height, self.width = height, width
-        self.shift = max(1, min(height, width) // 8) if "crop" in names else 0
+        side = min(height, width)
+        self.shift = min(max(1, side // 8), side - 1) if "crop" in names else 0  # a single pixel has nowhere to go
         self.moves = bool(names & {"crop", "flip", "rot90"})
         self.colors = "color" in names
         self.scale, self.bias = scale.view(1, -1, 1, 1), bias.view(1, -1, 1, 1)
@@ -152,7 +153,7 @@ def _channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     values = torch.arange(256, dtype=torch.float64) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
-        counts = torch.bincount(images[:, channel].reshape(-1).int(), minlength=256).cpu().double()
+        counts = torch.bincount(images[:, channel].reshape(-1), minlength=256).cpu().double()
         mean = (counts * values).sum() / counts.sum()
         means.append(mean)
         deviations.append(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt().clamp(min=1e-3))
