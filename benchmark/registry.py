@@ -13,7 +13,7 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -73,17 +73,18 @@ class Registry:
         extra: more plugin files or folders (``--plugin``), beside those of the environment variable.
 
     Raises:
-        BenchmarkError: two plugins share a name (both places are named), or a path in ``extra`` does not exist.
+        BenchmarkError: two plugins share a name (both places are named), or a path of the user's holds no plugin.
     """
 
     def __init__(self, extra: Sequence[Path | str] = ()) -> None:
         self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
         self._loaded: dict[tuple[str, str], type] = {}
         for folder in KINDS.values():
-            self._add_path(builtin_root() / folder, required=False)
+            if (builtin_root() / folder).is_dir():
+                self._add_path(builtin_root() / folder)
         for path in [*os.environ.get(ENVIRONMENT, "").split(os.pathsep), *map(str, extra)]:
             if path:
-                self._add_path(Path(path).expanduser().resolve(), required=True)
+                self._add_path(Path(path).expanduser().resolve())
         for kind, group in KINDS.items():
             for point in entry_points(group=f"benchmark.{group}"):
                 self._add(Entry(kind, point.name, entry_point=point, summary=f"from {point.value}"))
@@ -125,22 +126,21 @@ class Registry:
         if known is not None:
             if known.origin == entry.origin and known.line == entry.line and entry.entry_point is None:
                 return  # the same file reached twice, say by --plugin and the environment variable
+            if entry.error:  # its name is a guess, and the error is what has to be mended first
+                raise BenchmarkError(f"{entry.where} is broken: {entry.error}")
             raise BenchmarkError(f"two {KINDS[entry.kind]} are called '{entry.name}': {known.where} and {entry.where}; rename one")
         self._entries[entry.kind][entry.name] = entry
 
-    def _add_path(self, path: Path, *, required: bool) -> None:
-        if not path.exists():
-            if required:
-                raise BenchmarkError(f"plugin path {path} does not exist; check --plugin and {ENVIRONMENT}")
-            return
-        for file in _plugin_files(path):
-            for entry in scan_file(file):
-                self._add(entry)
+    def _add_path(self, path: Path) -> None:
+        for entry in scan_path(path):
+            self._add(entry)
 
     def _import(self, entry: Entry) -> type[Any]:
         try:
             if entry.entry_point is not None:
                 cls = entry.entry_point.load()
+                if getattr(cls, "kind", None) != entry.kind or getattr(cls, "name", None) != entry.name:
+                    raise BenchmarkError(f"{entry.where} is no {entry.kind} called '{entry.name}'; its decorator must say so")
             else:
                 assert entry.origin is not None
                 module = _import_file(entry.origin)
@@ -161,15 +161,36 @@ class Registry:
         return cls
 
 
+def scan_path(path: Path) -> list[Entry]:
+    """The plugins of a Python file, of a package, or of the modules and packages in a folder, read without running them.
+
+    Raises:
+        BenchmarkError: the path is missing, cannot be read, is no Python file, or declares no plugin.
+    """
+    try:
+        if not path.exists():
+            raise BenchmarkError(f"plugin path {path} does not exist; check --plugin and {ENVIRONMENT}")
+        files = _plugin_files(path)
+    except OSError as error:
+        raise BenchmarkError(f"plugin path {path} cannot be read: {error.strerror or error}") from error
+    if path.is_file() and path.suffix != ".py":
+        raise BenchmarkError(f"plugin path {path} is no Python file; a plugin is a .py file or a folder of them")
+    found = [entry for file in files for entry in scan_file(file)]
+    if not found:
+        raise BenchmarkError(f"plugin path {path} declares no plugin: no top-level class is decorated with @method, @dataset or @noise")
+    return found
+
+
 def scan_file(file: Path) -> list[Entry]:
     """The plugins that a source file declares, read without running it.
 
     A file that does not parse, or a decorator whose arguments are no literals, gives an entry with its error.
     """
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
-    except (SyntaxError, UnicodeDecodeError, OSError) as error:
-        kind = next((kind for kind, folder in KINDS.items() if folder in file.parts), "method")
+        tree = ast.parse(file.read_bytes(), filename=str(file))
+    except (SyntaxError, ValueError, OSError) as error:
+        kinds = {folder: kind for kind, folder in KINDS.items()}
+        kind = next((kinds[part] for part in reversed(file.parts) if part in kinds), "method")
         name = file.parent.name if file.name == "__init__.py" else file.stem
         return [Entry(kind, name, file, getattr(error, "lineno", 0) or 0, error=f"{type(error).__name__}: {error}")]
     entries = []
@@ -197,19 +218,15 @@ def _read_decorator(decorator: ast.expr, node: ast.ClassDef, file: Path) -> Entr
     return Entry(called, name, file, node.lineno, summary, manifest)
 
 
-def _plugin_files(path: Path) -> Iterable[Path]:
+def _plugin_files(path: Path) -> list[Path]:
     """The files to scan: the path itself, or in a folder each module and each package's ``__init__.py``."""
     if path.is_file():
-        yield path
-        return
+        return [path]
     if (path / "__init__.py").is_file():
-        yield path / "__init__.py"
-        return
-    for child in sorted(path.iterdir()):
-        if child.suffix == ".py" and not child.name.startswith("_"):
-            yield child
-        elif (child / "__init__.py").is_file():
-            yield child / "__init__.py"
+        return [path / "__init__.py"]
+    modules = [child for child in path.iterdir() if child.suffix == ".py" and not child.name.startswith("_")]
+    packages = [child / "__init__.py" for child in path.iterdir() if (child / "__init__.py").is_file()]
+    return sorted([*modules, *packages])
 
 
 def module_name(file: Path) -> str:
