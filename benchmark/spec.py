@@ -119,7 +119,7 @@ class RunSpec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunSpec:
-        """The inverse of :meth:`to_dict`. Raises KeyError or TypeError on anything else."""
+        """The inverse of :meth:`to_dict`. Raises KeyError, TypeError or ValueError on anything else."""
         plugins = {kind: PluginSpec(**data[kind]) for kind in ("method", "dataset", "noise")}
         return cls(**plugins, protocol=TrainingProtocol(**data["protocol"]), seed=int(data["seed"]), labels=dict(data.get("labels", {})))
 
@@ -156,6 +156,8 @@ def resolve_plugin(registry: Registry, kind: str, setting: Setting, overrides: M
         elif cls.argument is None:
             raise BenchmarkError(f"{setting.name} takes no argument, so '{setting}' cannot be read; write {setting.name}:key=value")
         else:
+            if cls.argument in setting.options:
+                raise BenchmarkError(f"'{setting}': {cls.argument} is given twice, after the name and by its key")
             values[cls.argument] = setting.argument
     values.update(setting.options)
     values.update(overrides)
@@ -192,9 +194,12 @@ def expand(
     resolved: dict[str, list[tuple[PluginSpec, str]]] = {}
     named = {"method": methods, "dataset": datasets, "noise": noise}
     mentioned = {setting.name for settings in named.values() for setting in settings}
-    for name in overrides:
+    for name, grid in overrides.items():
         if name not in mentioned:
             raise unknown_name("plugin in --set", name, mentioned, "only plugins of this command can be set")
+        for parameter, tried in grid.items():
+            if not tried:  # the product with an empty grid would silently be no cell at all
+                raise BenchmarkError(f"{name}.{parameter} has no value to try")
     for kind, settings in named.items():
         resolved[kind] = []
         for setting in settings:
