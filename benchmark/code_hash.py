@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).resolve().parent
 
-ALWAYS = ("benchmark.prepare", "benchmark.training.context", "benchmark.training.loop")
-"""Modules that every run goes through."""
+ALWAYS = tuple(f"benchmark.{name}" for name in ("api", "observer", "prepare", "training.context", "training.loop", "training.mixture"))
+"""Modules that every run goes through: what a method inherits, the data, the training, the epochs kept, the default suspects."""
 
 NEUTRAL = frozenset(
     f"benchmark.{name}"
-    for name in ("api", "errors", "files", "grammar", "params", "registry", "spec", "store", "code_hash", "metrics", "training.names")
+    for name in ("errors", "files", "grammar", "params", "registry", "spec", "store", "code_hash", "metrics", "training.names")
 )
 """Modules that cannot change a run's numbers: values in a spec are part of the key, and metrics can be rescored."""
 
@@ -58,7 +58,7 @@ def _closure(file: Path) -> frozenset[str]:
         current = waiting.pop()
         if current in seen:
             continue
-        tree = ast.parse(current.read_text(encoding="utf-8"))
+        tree = ast.parse(current.read_bytes())
         seen[current] = hashlib.sha256(repr(_normal(tree)).encode()).hexdigest()
         waiting += [found for found in _imports(tree, current) if found not in seen]
     return frozenset(seen.values())
@@ -74,18 +74,17 @@ def _normal(node: Any) -> Any:
     if isinstance(node, ast.AST):
         fields = []
         for name, value in ast.iter_fields(node):
-            if name in _SKIPPED_FIELDS or value is None or value == []:
-                continue
-            if name == "body" and isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-                value = value[1:] if _is_docstring(value[0]) else value  # noqa: PLW2901 - the same field without its docstring
-            fields.append((name, _normal(value)))
+            normal = None if name in _SKIPPED_FIELDS or value is None else _normal(value)
+            if normal is not None and normal != ():
+                fields.append((name, normal))
         return (type(node).__name__, *fields)
     if isinstance(node, list):
-        return tuple(_normal(item) for item in node)
+        return tuple(_normal(item) for item in node if not _is_docstring(item))
     return repr(node)
 
 
-def _is_docstring(node: ast.stmt) -> bool:
+def _is_docstring(node: Any) -> bool:
+    """Whether a list's item is a bare string: a docstring, or a remark under a constant. It does nothing."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
@@ -112,7 +111,8 @@ def _imported_from(node: ast.ImportFrom, file: Path) -> Iterator[Path]:
     if node.level:
         folder = file.parents[node.level - 1]
         base = folder / Path(*(node.module or "").split(".")) if node.module else folder
-        candidates = [base.with_suffix(".py"), base / "__init__.py", *(base / f"{alias.name}.py" for alias in node.names)]
+        modules = [base, *(base / alias.name for alias in node.names)]
+        candidates = [file for module in modules for file in (module.with_name(f"{module.name}.py"), module / "__init__.py")]
         yield from (candidate for candidate in candidates if candidate.is_file())
         return
     for name in (node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)):
