@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain values only, written atomically, read without running code."""
+"""Checkpoints and global generators: tensors and plain values only, written atomically, read without running code."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmark.errors import BenchmarkError
 from benchmark.files import atomic_write_bytes
 
 
 def save(path: Path, payload: dict[str, Any]) -> None:
-    """Write a nested dictionary of tensors, numbers and strings; the file is either the old or the new one, never half."""
+    """Write a nested dictionary of tensors, numbers and strings; the file is either the old or the new one, never half.
+
+    Raises:
+        BenchmarkError: something else is in it, which :func:`load` would refuse to read.
+    """
     buffer = io.BytesIO()
-    torch.save(payload, buffer)
+    torch.save(_plain(payload, "checkpoint"), buffer)
     atomic_write_bytes(path, buffer.getvalue())
 
 
@@ -29,6 +34,27 @@ def load(path: Path, device: torch.device) -> dict[str, Any] | None:
     except Exception:  # a damaged file can fail in any way; starting again is always right
         return None
     return payload
+
+
+def _plain(value: Any, where: str) -> Any:
+    """The same value with numpy's scalars as Python's; an untouched container is returned as it is."""
+    if value is None or isinstance(value, torch.Tensor) or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, dict):
+        items = {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
+        return value if all(items[key] is item for key, item in value.items()) else items
+    if type(value) in (list, tuple):
+        return type(value)(_plain(item, f"{where}[{position}]") for position, item in enumerate(value))
+    if isinstance(value, np.generic):
+        return value.item()
+    raise BenchmarkError(f"{where} is a {type(value).__name__}; checkpoints keep tensors, numbers, strings, lists and dictionaries only")
+
+
+def seed_generators(seed: int) -> None:
+    """Seed Python's, numpy's and torch's global generators (of every device)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def generator_states(device: torch.device, generators: dict[str, torch.Generator]) -> dict[str, Any]:

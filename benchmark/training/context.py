@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmark.api import TrainingData
-from benchmark.errors import DivergedError
+from benchmark.errors import BenchmarkError, DivergedError
 from benchmark.seeds import derive_seed, numpy_generator, torch_generator
 from benchmark.spec import TrainingProtocol
 from benchmark.training import checkpoint
@@ -56,6 +56,12 @@ class RunContext:
         history: the training history of the final stage, recorded for every method.
         oracle: the metered door to the truth.
         trained_samples: forward passes with a gradient step so far.
+
+    Args:
+        augmentation: what ``auto`` means for the data.
+        folder: where checkpoints go; None keeps none.
+        checkpoint_seconds: least time between two checkpoints of a stage.
+        code: hash of the code that determines the numbers; a checkpoint by other code is not resumed.
     """
 
     def __init__(
@@ -69,15 +75,16 @@ class RunContext:
         augmentation: tuple[str, ...] = (),
         folder: Path | None = None,
         checkpoint_seconds: float = 10.0,
+        code: str = "",
     ) -> None:
         self._data, self.protocol, self.seed, self.device, self.oracle = data, protocol, seed, device, oracle
         names = parse_augmentation(protocol.augmentation, augmentation)
         scale, bias = normalization(protocol.normalize, data.images)
         self._augmenter = Augmenter(names, int(data.images.shape[2]), int(data.images.shape[3]), scale, bias)
-        self._folder, self._checkpoint_seconds = folder, checkpoint_seconds
+        self._folder, self._checkpoint_seconds, self._code = folder, checkpoint_seconds, code
         self._observer: Observer | None = None
         self._bf16 = protocol.precision == "bf16" or (
-            protocol.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+            protocol.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         )
         self._stage, self._epoch, self._passes = "", 0, 0
         self._generators: dict[str, torch.Generator] = {}
@@ -87,6 +94,8 @@ class RunContext:
         self.parameters = 0
         self._losses: Tensor = torch.zeros((), device=device)
         self._steps = 0
+        self._begun: set[str] = set()
+        checkpoint.seed_generators(derive_seed("setup", seed))
 
     def observe(self, observer: Observer) -> None:
         """Attach the harness's side: it is told of every epoch and saved with every checkpoint."""
@@ -106,7 +115,7 @@ class RunContext:
         modules = []
         for position in range(count):
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derive_seed("weights", self.seed, name, position))
+                torch.default_generator.manual_seed(derive_seed("weights", self.seed, name, position))
                 network = build_network(
                     self.protocol.backbone,
                     channels=int(self._data.images.shape[1]),
@@ -159,9 +168,10 @@ class RunContext:
     ) -> Iterator[int]:
         """Yield the 0-based epochs of one training stage that are still to be done.
 
-        Before each: learning rate, training mode, and torch's global generator seeded from seed, stage and epoch.
-        After each: a history line, the evaluation (with a predictor), a checkpoint. A stage that a killed run had
-        finished yields nothing and leaves networks and state as they were at its end.
+        Before each: learning rate, training mode, and the global generators seeded from seed, stage and epoch.
+        After each: a history line, the evaluation (with a predictor), a checkpoint. After the last the networks are in
+        evaluation mode. A stage that a killed run had finished yields nothing and leaves networks, state and generators
+        as they were at its end.
 
         Args:
             stage: a name that is unique within the run.
@@ -172,13 +182,17 @@ class RunContext:
 
         Raises:
             DivergedError: the mean loss of an epoch is not finite.
+            BenchmarkError: the run has had a stage of this name.
         """
+        if stage in self._begun:
+            raise BenchmarkError(f"two training stages are called '{stage}'; every stage of a run needs a name of its own")
+        self._begun.add(stage)
         total = self.protocol.epochs if epochs is None else epochs
         first = self._resume(stage, networks, state)
         saved = time.monotonic()
         for epoch in range(first, total):
             self._stage, self._epoch, self._passes = stage, epoch, 0
-            torch.manual_seed(derive_seed("forward", self.seed, stage, epoch))
+            checkpoint.seed_generators(derive_seed("forward", self.seed, stage, epoch))
             networks.set_epoch(epoch, total)
             networks.train()
             self._losses, self._steps = torch.zeros((), device=self.device), 0
@@ -196,6 +210,8 @@ class RunContext:
             if last or time.monotonic() - saved >= self._checkpoint_seconds:
                 self._save(stage, networks, state, epoch + 1, finished=last)
                 saved = time.monotonic()
+        networks.train(False)
+        self._stage, self._epoch, self._passes = stage, total, 0  # what follows draws the same, resumed or not
 
     def step(self, networks: Networks, loss: Any, samples: int = 0) -> None:
         """Differentiate a loss, step the optimisers and count: what every training loop calls once a batch.
@@ -269,6 +285,7 @@ class RunContext:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         payload = {
+            "code": self._code,
             "stage": stage,
             "done": done,
             "networks": networks.state_dict(),
@@ -287,6 +304,9 @@ class RunContext:
             path = self._path(stage, finished)
             payload = None if path is None else checkpoint.load(path, self.device)
             if payload is None or payload["stage"] != stage:
+                continue
+            if payload["code"] != self._code:
+                logger.info("stage %s: the checkpoint was made by other code; starting again", stage)
                 continue
             networks.load_state_dict(payload["networks"])
             if state is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -38,7 +40,7 @@ def test_parameter_counts_by_hand() -> None:
     assert count(build("cnn_small", channels=1)) == small - 9 * 2 * 24
 
     widths = [3, 128, 128, 128, 256, 256, 256, 512, 256, 128]  # table 2 of Han et al. 2018
-    nine = 9 * sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True)) + 2 * sum(widths[1:]) + 128 * 10 + 10
+    nine = 9 * sum(a * b for a, b in itertools.pairwise(widths)) + 2 * sum(widths[1:]) + 128 * 10 + 10
     assert count(build("cnn9")) == nine == 4_432_522
 
     blocks = [(64, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)]
