@@ -32,8 +32,11 @@ class Oracle:
 
     @property
     def knows_rate(self) -> bool:
-        """Whether the noise was injected here, so that its rate is known; asking this is free."""
-        return self._noise.rate is not None and self._rate is not None
+        """Whether noise of a known rate was injected here; asking this is free.
+
+        A rate of 0 injects nothing: the labels may still be wrong as they came, so their rate is not known.
+        """
+        return bool(self._noise.rate) and self._rate is not None
 
     def noise_rate(self) -> float | None:
         """The realised share of wrong training labels, None where there is no reference. Metered as ``noise_rate``."""
