@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.files import atomic_write_text
+from benchmark.files import append_line, atomic_write_text
 from benchmark.training.history import SampleHistory
 
 Event = Callable[[dict[str, Any]], None]
@@ -58,8 +58,7 @@ class RunObserver:
         if predict is not None:
             self._evaluate(line, predict)
         self.lines.append(line)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self._path, line)
         self._tick(line)
 
     def _evaluate(self, line: dict[str, Any], predict: Callable[[Tensor], dict[str, Tensor]]) -> None:
@@ -69,15 +68,16 @@ class RunObserver:
         self.auxiliary = predicted["test"]
         line["test_accuracy"] = _accuracy(test, self._labels["test"])
         line["val_accuracy"] = _accuracy(val, self._labels["val"])
-        line["val_nll"] = _cross_entropy(val, self._labels["val"])
+        nll = _cross_entropy(val, self._labels["val"])
+        line["val_nll"] = nll if np.isfinite(nll) else None
         for name, probabilities in self.auxiliary.items():
             line[f"test_accuracy_{name}"] = _accuracy(probabilities, self._labels["test"])
-        given = self._history.values[epoch]
+        given = self._history.values[epoch] if epoch < self._history.epochs else None  # a final stage may be longer
         for name, mask in (("fit_wrong", self._wrong), ("fit_right", ~self._wrong)):
-            fit = given[mask].nanmean().item()
+            fit = float("nan") if given is None else given[mask].nanmean().item()
             line[name] = fit if np.isfinite(fit) else None
         self.last = [*self.last, (epoch, test)][-self._last_k :]
-        score = (line["val_accuracy"], -line["val_nll"])
+        score = (line["val_accuracy"], -nll if np.isfinite(nll) else float("-inf"))
         if not self.selected or score > tuple(self.selected["score"]):
             self.selected = {"epoch": epoch, "score": score, "test": test, "val": val}
         if not self.best or line["test_accuracy"] > self.best["score"]:
