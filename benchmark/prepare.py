@@ -28,7 +28,6 @@ class PreparedData:
         indices: part → positions in ``arrays``.
         labels: part → given labels; noisy for ``train`` and ``val``, true for ``test``.
         truth: part → true labels.
-        has_reference: whether ``truth`` is known to be true rather than taken for it.
         record: what is saved of the draw of noise.
     """
 
@@ -52,7 +51,7 @@ def prepare(spec: RunSpec, registry: Registry, data_root: Path) -> PreparedData:
     """
     dataset: Dataset = _instance(registry, "dataset", spec)
     noise: Noise = _instance(registry, "noise", spec)
-    arrays = _load(dataset, canonical_json([spec.dataset.name, spec.dataset.params, spec.dataset.fingerprint, str(data_root)]), data_root)
+    arrays = _load(dataset, canonical_json([spec.dataset.params, spec.dataset.fingerprint, str(data_root)]), data_root)
     truth = arrays.labels if arrays.clean_labels is None else arrays.clean_labels
     indices = split_indices(
         truth,
@@ -75,17 +74,18 @@ def prepare(spec: RunSpec, registry: Registry, data_root: Path) -> PreparedData:
     return PreparedData(dataset, noise, arrays, indices, labels, true_labels, record)
 
 
-_latest: dict[str, Arrays] = {}
-"""The data set that was used last, by identity: a warm worker's next run mostly wants the same."""
+_latest: dict[tuple[type, str], Arrays] = {}
+"""The data set that was used last, by class and identity: a warm worker's next run mostly wants the same."""
 
 
 def _load(dataset: Dataset, identity: str, data_root: Path) -> Arrays:
-    if identity not in _latest:
+    known = (type(dataset), identity)
+    if known not in _latest:
         _latest.clear()
         arrays = dataset.load(data_root)
         check_arrays(arrays, dataset.name)
-        _latest[identity] = arrays
-    return _latest[identity]
+        _latest[known] = arrays
+    return _latest[known]
 
 
 def check_arrays(arrays: Arrays, name: str) -> None:
@@ -98,8 +98,16 @@ def check_arrays(arrays: Arrays, name: str) -> None:
     if k < 2:
         raise BenchmarkError(f"data set {name} has {k} class; at least 2 are needed")
     for what, labels in (("labels", arrays.labels), ("clean_labels", arrays.clean_labels)):
-        if labels is not None and (len(labels) != n or labels.min(initial=0) < 0 or labels.max(initial=0) >= k):
+        if labels is None:
+            continue
+        if labels.dtype != np.int64 or labels.ndim != 1:
+            raise BenchmarkError(f"data set {name}: {what} must be int64 ({n},), not {labels.dtype} {labels.shape}")
+        if len(labels) != n or labels.min(initial=0) < 0 or labels.max(initial=0) >= k:
             raise BenchmarkError(f"data set {name}: {what} must be {n} numbers in [0, {k})")
+    for what in ("split", "groups", "hardness", "paths"):
+        values = getattr(arrays, what)
+        if values is not None and len(values) != n:
+            raise BenchmarkError(f"data set {name}: {what} has {len(values)} entries for {n} images")
 
 
 def _instance(registry: Registry, kind: str, spec: RunSpec) -> Any:

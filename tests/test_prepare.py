@@ -1,0 +1,150 @@
+"""From a spec to data: what is paired over methods, what stays true, and which arrays are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmark.api import Arrays
+from benchmark.errors import BenchmarkError
+from benchmark.grammar import parse_settings
+from benchmark.prepare import PreparedData, check_arrays, prepare
+from benchmark.registry import Registry
+from benchmark.spec import expand, protocol
+
+PLUGIN = '''
+"""A set."""
+import numpy as np
+from benchmark.api import Arrays, Dataset, dataset
+
+LOADS = []
+
+
+@dataset("tinyset", version=1)
+class Tiny(Dataset):
+    """Ninety images of three classes."""
+
+    def load(self, root):
+        LOADS.append(root)
+        labels = np.arange(90) % 3
+        images = np.repeat(labels.astype(np.uint8) * 80, 64).reshape(90, 8, 8, 1) + SHADE
+        return Arrays(images, labels, ("a", "b", "c"), **MORE)
+'''
+
+
+def write(folder: Path, *, shade: int = 0, more: str = "{}") -> Registry:
+    folder.mkdir(exist_ok=True)
+    (folder / "tinyset.py").write_text(PLUGIN.replace("SHADE", f"np.uint8({shade})").replace("MORE", more))
+    return Registry([folder])
+
+
+def prepared(registry: Registry, *, method: str = "ce", noise: str = "symmetric:0.3", seed: int = 0, **settings: Any) -> PreparedData:
+    specs = expand(
+        registry,
+        methods=parse_settings(method, what="method"),
+        datasets=parse_settings("tinyset", what="dataset"),
+        noise=parse_settings(noise, what="noise"),
+        seeds=[seed],
+        protocol=protocol("quick", settings),
+        data_root=Path("unused"),
+    )
+    return prepare(specs[0], registry, Path("unused"))
+
+
+def same(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> bool:
+    return one.keys() == two.keys() and all(np.array_equal(one[part], two[part]) for part in one)
+
+
+def test_train_and_validation_labels_are_noisy_and_test_labels_true(tmp_path: Path) -> None:
+    data = prepared(write(tmp_path / "p"))
+    assert np.array_equal(data.labels["test"], data.truth["test"])
+    for part in ("train", "val"):
+        wrong = data.labels[part] != data.truth[part]
+        assert wrong.sum() == round(0.3 * len(wrong))
+    assert data.record["realised_rate"] == pytest.approx((data.labels["train"] != data.truth["train"]).mean())
+    assert data.record["val_rate"] == pytest.approx((data.labels["val"] != data.truth["val"]).mean())
+    for part, positions in data.indices.items():
+        assert np.array_equal(data.truth[part], data.arrays.labels[positions])
+    assert sorted(np.concatenate(list(data.indices.values()))) == list(range(90))
+
+
+def test_noise_and_split_do_not_depend_on_the_method_or_how_it_trains(tmp_path: Path) -> None:
+    registry = write(tmp_path / "p")
+    one, two = prepared(registry), prepared(registry, method="coteaching", lr=0.5, epochs=3, backbone="resnet18")
+    assert same(one.indices, two.indices) and same(one.labels, two.labels)
+
+
+def test_the_split_does_not_depend_on_the_noise(tmp_path: Path) -> None:
+    registry = write(tmp_path / "p")
+    one, two = prepared(registry), prepared(registry, noise="pairflip:0.1")
+    assert same(one.indices, two.indices) and not same(one.labels, two.labels)
+    assert not same(one.labels, prepared(registry, noise="symmetric:0.4").labels)
+
+
+def test_both_depend_on_the_seed(tmp_path: Path) -> None:
+    registry = write(tmp_path / "p")
+    one, two = prepared(registry), prepared(registry, seed=1)
+    assert not same(one.indices, two.indices)
+    assert one.record["label_hash"] != two.record["label_hash"]
+
+
+def test_the_data_are_loaded_once_but_never_taken_for_another_set(tmp_path: Path) -> None:
+    registry = write(tmp_path / "p")
+    first = prepared(registry)
+    assert prepared(registry, method="coteaching").arrays is first.arrays
+    other = prepared(write(tmp_path / "q", shade=9))  # another file that declares the same name and version
+    assert other.arrays.images.max() == first.arrays.images.max() + 9
+
+
+def test_noise_that_is_real_comes_from_the_given_labels(tmp_path: Path) -> None:
+    registry = write(tmp_path / "p", more='{"clean_labels": np.where(np.arange(90) < 30, (labels + 1) % 3, labels)}')
+    data = prepared(registry, noise="human")
+    for part in ("train", "val"):
+        assert np.array_equal(data.labels[part], data.arrays.labels[data.indices[part]])
+        assert np.array_equal(data.truth[part] != data.labels[part], data.indices[part] < 30)
+    assert np.array_equal(data.labels["test"], data.truth["test"])
+    assert data.record["nominal_rate"] is None
+
+
+def test_an_official_split_is_kept(tmp_path: Path) -> None:
+    registry = write(tmp_path / "p", more='{"split": (np.arange(90) // 30).astype(np.int8)}')
+    data = prepared(registry)
+    assert [data.indices[part].tolist() for part in ("train", "val", "test")] == [list(range(i, i + 30)) for i in (0, 30, 60)]
+
+
+ARRAYS = Arrays(np.zeros((4, 2, 2, 3), dtype=np.uint8), np.array([0, 1, 0, 1]), ("a", "b"))
+
+
+def test_sound_arrays_pass() -> None:
+    check_arrays(ARRAYS, "x")
+    check_arrays(dataclasses.replace(ARRAYS, clean_labels=ARRAYS.labels, groups=ARRAYS.labels, paths=list("abcd")), "x")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": np.zeros((4, 2, 2, 3))}, r"images must be uint8 \(n, H, W, 1 or 3\), not float64 \(4, 2, 2, 3\)"),
+        ({"images": np.zeros((4, 3, 2, 2), dtype=np.uint8)}, "1 or 3"),
+        ({"images": np.zeros((4, 2, 2), dtype=np.uint8)}, "1 or 3"),
+        ({"images": np.zeros((5, 2, 2, 1), dtype=np.uint8)}, "5 images but 4 labels"),
+        ({"classes": ("a",)}, "has 1 class; at least 2"),
+        ({"labels": np.array([0, 1, 2, 1])}, r"labels must be 4 numbers in \[0, 2\)"),
+        ({"labels": np.array([0, -1, 0, 1])}, r"labels must be 4 numbers in \[0, 2\)"),
+        ({"labels": np.array([0.0, 1.0, 0.0, 1.0])}, r"labels must be int64 \(4,\), not float64"),
+        ({"labels": np.array([[0], [1], [0], [1]])}, r"labels must be int64 \(4,\), not int64 \(4, 1\)"),
+        ({"clean_labels": np.array([0, 1])}, "clean_labels must be 4 numbers"),
+        ({"clean_labels": np.array([0, 1, 3, 0])}, "clean_labels must be 4 numbers"),
+        ({"groups": np.arange(3)}, "groups has 3 entries for 4 images"),
+        ({"split": np.zeros(5, dtype=np.int8)}, "split has 5 entries for 4 images"),
+        ({"hardness": np.zeros(1)}, "hardness has 1 entries for 4 images"),
+        ({"paths": ["a"]}, "paths has 1 entries for 4 images"),
+    ],
+)
+def test_arrays_that_break_the_contract_are_refused_by_name(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BenchmarkError, match=message) as raised:
+        check_arrays(dataclasses.replace(ARRAYS, **changes), "my set")
+    assert str(raised.value).startswith("data set my set")
