@@ -24,7 +24,7 @@ class Setting:
     options: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        parts = [self.name, *([] if self.argument is None else [_escape(self.argument, ":,=")])]
+        parts = [_escape(self.name, ":,"), *([] if self.argument is None else [_escape(self.argument, ":,=")])]
         return ":".join(parts + [f"{key}={_escape(value, ':,')}" for key, value in self.options.items()])
 
 
@@ -49,7 +49,7 @@ def parse_settings(text: str, *, what: str, number_means: str | None = None) -> 
 
 def _parse_one(text: str, what: str, number_means: str | None) -> Setting:
     name, *rest = _split(text, ":")
-    name = name.strip()
+    name = _unescape(name.strip())
     if not name:
         raise BenchmarkError(f"{what} '{text}': a setting has no name; write name[:argument][:key=value]")
     if number_means and _NUMBER.fullmatch(name):

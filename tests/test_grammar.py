@@ -91,6 +91,7 @@ def test_what_is_printed_is_read_back(settings: list[Setting]) -> None:
 
 
 @given(st.text(st.sampled_from(":,=\\ a0.-"), max_size=12))
+@example("\\ :")
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         settings = parse(text)

@@ -26,7 +26,7 @@ def spec() -> RunSpec:
         PluginSpec("hsa", {"gamma": 2.0, "rounds": 1}),
         PluginSpec("digits", {"size": 8}, 1, "v1"),
         PluginSpec("symmetric", {"rate": 0.2, "protect": ""}, 1),
-        protocol("quick"),
+        TrainingProtocol(),
         3,
         {"method": "hsa", "dataset": "digits", "noise": "symmetric:0.2"},
     )
@@ -65,7 +65,7 @@ def test_the_key_is_short_and_fixed(spec: RunSpec) -> None:
     "change",
     [
         {"labels": {"method": "another name"}},
-        {"protocol": dataclasses.replace(protocol("quick"), name="mine")},
+        {"protocol": TrainingProtocol(name="mine")},
         {"method": PluginSpec("hsa", {"rounds": 1, "gamma": 2.0})},
     ],
     ids=["labels", "the protocol's name", "the order of parameters"],
