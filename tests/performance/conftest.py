@@ -1,0 +1,76 @@
+"""Helpers of the benchmarks: they print figures and ratios and assert only that the work was done."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One finished command: seconds of wall time, peak memory of its largest process in MB, exit status, output."""
+
+    seconds: float
+    peak_mb: float
+    status: int
+    output: str
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Runs ``python -m benchmark …`` as a whole process."""
+
+    def run(*arguments: str) -> Command:
+        with (tmp_path / "output.txt").open("w+") as output:
+            started = time.perf_counter()
+            process = subprocess.Popen([sys.executable, "-m", "benchmark", *arguments], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+            _, status, usage = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - started
+            process.returncode = os.waitstatus_to_exitcode(status)
+            output.seek(0)
+            return Command(seconds, usage.ru_maxrss / 1024, process.returncode, output.read())
+
+    return run
+
+
+@pytest.fixture
+def report(capsys):
+    """Prints one line of figures past pytest's capture."""
+
+    def show(text: str) -> None:
+        with capsys.disabled():
+            print(f"  {text}")
+
+    return show
+
+
+def interleaved(first: Callable[[], object], second: Callable[[], object], rounds: int = 5) -> tuple[float, float, float]:
+    """Median seconds of two functions called in turn, after one warm-up each, and the median of first/second by round.
+
+    The order alternates, so that a drift of the machine's speed does not favour one.
+    """
+    first(), second()
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds):
+        order = (0, 1) if number % 2 == 0 else (1, 0)
+        for which in order:
+            started = time.perf_counter()
+            (first, second)[which]()
+            times[which].append(time.perf_counter() - started)
+    ratios = [a / b for a, b in zip(*times, strict=True)]
+    return statistics.median(times[0]), statistics.median(times[1]), statistics.median(ratios)
+
+
+@pytest.fixture(name="interleaved")
+def _interleaved():
+    return interleaved

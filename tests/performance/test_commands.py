@@ -1,0 +1,49 @@
+"""Whole commands: wall time and peak memory."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from benchmark.registry import Registry
+
+pytestmark = pytest.mark.perf
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("list", "methods"), ("list",)], ids=" ".join)
+def test_start(arguments, command, report):
+    finished = [command(*arguments) for _ in range(6)][1:]
+    assert all(run.status == 0 for run in finished)
+    seconds = sorted(run.seconds for run in finished)
+    report(f"benchmark {' '.join(arguments)}: median {seconds[2]:.2f} s (of 5: {seconds[0]:.2f} to {seconds[-1]:.2f})")
+
+
+def test_main_job(command, report, tmp_path):
+    main_job = ("run", "--methods", "hsa,coteaching", "--noise", "0.2", "--runs", str(tmp_path / "runs"))
+    first, again = command(*main_job), command(*main_job)
+    assert first.status == again.status == 0
+    assert "0 to run" in again.output or "nothing to run" in again.output
+    report(f"main job: {first.seconds:.1f} s wall, peak memory {first.peak_mb:.0f} MB; again with the results there: {again.seconds:.2f} s")
+
+
+def test_two_jobs_against_one(command, report, tmp_path):
+    campaign = ("run", "--methods", "ce", "--seeds", "0-11", "--noise", "0.2", "--epochs", "60", "--no-tracking", "--quiet")
+    one = command(*campaign, "--jobs", "1", "--runs", str(tmp_path / "one"))
+    two = command(*campaign, "--jobs", "2", "--runs", str(tmp_path / "two"))
+    assert one.status == two.status == 0
+    report(f"12 runs of ce on digits, 60 epochs: --jobs 1 {one.seconds:.1f} s, --jobs 2 {two.seconds:.1f} s, {one.seconds / two.seconds:.2f} ×")
+
+
+@pytest.mark.parametrize("name", ["symmetric", "pairflip"])
+def test_noise_on_ten_million_labels(name, report):
+    labels = np.arange(10_000_000) % 10
+    noise = Registry().load("noise", name)()
+    seconds = []
+    for seed in range(3):
+        started = time.perf_counter()
+        noisy = noise.apply(labels, 10, np.random.default_rng(seed))
+        seconds.append(time.perf_counter() - started)
+    assert np.mean(noisy != labels) == pytest.approx(noise.rate)
+    report(f"{name} noise on 10 million labels: {sorted(seconds)[1]:.2f} s")
