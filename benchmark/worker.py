@@ -62,7 +62,10 @@ def execute(key: str, options: WorkerOptions, on_event: Event) -> Outcome:
         hashed = code_hash(spec, registry)
         with store.lease(key) as lease:
             if store.status(key, hashed) is Status.DONE:  # another driver finished it between plan and lease
-                return outcome("done")
+                result = store.result(key) or {}
+                return outcome(result.get("status", "done"), str(result.get("reason") or ""))
+            if store.result(key) is not None or store.error(key) is not None:
+                store.archive(key)  # stale, or failed before: put away here, under the lease, so that nobody's rerun is
             with _log_file(store.folder(key) / "log.txt"):
                 try:
                     return outcome(*_run(spec, registry, store, options, on_event, lease, hashed))
@@ -76,6 +79,9 @@ def execute(key: str, options: WorkerOptions, on_event: Event) -> Outcome:
         return outcome("busy", str(error))
     except Exception as error:  # before the lease, or a disk that cannot even take error.json
         return outcome("failed", _one_line(error))
+    finally:
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # here nothing holds the run's tensors any more, not even a traceback
 
 
 def _run(
@@ -84,8 +90,7 @@ def _run(
     """Train and commit; returns the outcome's status and message."""
     key, folder = spec.key(), store.folder(spec.key())
     device = resolve_device(options.device)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads)
     begun = datetime.now(UTC).isoformat(timespec="seconds")
     on_event({"event": "start", "run_key": key, **spec.labels, "seed": spec.seed})
     data_root = Path(options.data_root) if options.data_root else default_data_root()
@@ -109,12 +114,15 @@ def _run(
 
     clock = time.perf_counter()
     with SystemSampler(folder / "system.jsonl", str(device)) as sampler:
-        run, observer = _context(spec, prepared, training, options, device, folder, tick)
+        run, observer = _context(spec, prepared, training, options, device, folder, tick, hashed)
         method.run, method.data = run, training
         try:
             method.setup(training, run)
             method.fit(training, run)
-            predictions = observer.predictions() | _labels(prepared) | _sample_outputs(method, training)
+            evaluated = observer.predictions()
+            if not evaluated:
+                raise BenchmarkError(f"{method.name} evaluated no epoch; its last stage must pass predictor= to run.epochs()")
+            predictions = evaluated | _labels(prepared) | _sample_outputs(method, training)
         except DivergedError as error:
             result |= {"status": "diverged", "reason": str(error)}
             predictions = {}
@@ -130,7 +138,8 @@ def _run(
             np.savez(file, allow_pickle=False, **predictions)
         _write_samples(folder / "samples.parquet", prepared, predictions, method)
     result["oracle"] = sorted(name for name, count in run.oracle.used.items() if count)
-    result["diagnostics"] = {name: float(value) for name, value in method.diagnostics().items()}
+    # a method that diverged may lack what its diagnostics read
+    result["diagnostics"] = {name: float(value) for name, value in method.diagnostics().items()} if predictions else {}
     train_seconds = sum(line["seconds"] for line in observer.lines)
     result["cost"] = {
         "seconds": time.perf_counter() - clock,
@@ -143,13 +152,18 @@ def _run(
     }
     lease.check()
     store.commit(key, result | {"host": host(device), "started": begun, "finished": _now()})
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
     return result["status"], result["reason"] or ""
 
 
 def _context(
-    spec: RunSpec, prepared: PreparedData, training: TrainingData, options: WorkerOptions, device: torch.device, folder: Path, tick: Event
+    spec: RunSpec,
+    prepared: PreparedData,
+    training: TrainingData,
+    options: WorkerOptions,
+    device: torch.device,
+    folder: Path,
+    tick: Event,
+    hashed: str,
 ) -> tuple[RunContext, RunObserver]:
     """The method's view of the run and the harness's."""
     oracle = Oracle(prepared.truth["train"], prepared.noise, prepared.record["realised_rate"], training.num_classes, training.class_names)
@@ -162,14 +176,14 @@ def _context(
         augmentation=prepared.dataset.augmentation,
         folder=folder,
         checkpoint_seconds=options.checkpoint_seconds,
+        code=hashed,
     )
     wrong = torch.from_numpy(prepared.labels["train"] != prepared.truth["train"]).to(device)
     images = {part: image_tensor(prepared.arrays.images[prepared.indices[part]], device) for part in ("val", "test")}
     labels = {part: prepared.labels[part] for part in ("val", "test")}
     observer = RunObserver(folder / "history.jsonl", images, labels, wrong, run.history, spec.protocol.last_k, tick)
     run.observe(observer)
-    if not any((folder / name).exists() for name in ("last.pt", "stages")):
-        (folder / "history.jsonl").unlink(missing_ok=True)  # lines of a run that was killed before its first checkpoint
+    (folder / "history.jsonl").unlink(missing_ok=True)  # a checkpoint brings back the lines that count
     return run, observer
 
 
@@ -232,14 +246,22 @@ def _labels(prepared: PreparedData) -> dict[str, np.ndarray]:
 
 
 def _sample_outputs(method: Method, data: TrainingData) -> dict[str, np.ndarray]:
-    quality = method.label_quality().float().cpu().numpy()
-    if quality.shape != (data.n,):
-        raise BenchmarkError(f"{method.name}.label_quality() must return ({data.n},), not {quality.shape}")
+    def checked(name: str, values: torch.Tensor) -> np.ndarray:
+        if values.shape != (data.n,):
+            raise BenchmarkError(f"{method.name}.{name}() must return ({data.n},), not {tuple(values.shape)}")
+        array: np.ndarray = values.detach().cpu().numpy()
+        return array
+
+    quality = checked("label_quality", method.label_quality().float())
+    if not np.isfinite(quality).all():
+        raise BenchmarkError(f"{method.name}.label_quality() must be finite")
     suspects, corrected = method.suspects(), method.corrected_labels()
-    mask = lower_component(quality) if suspects is None else suspects.cpu().numpy().astype(bool)
+    mask = lower_component(quality) if suspects is None else checked("suspects", suspects).astype(bool)
     outputs = {"train_quality": quality, "train_suspect": mask}
     if corrected is not None:
-        outputs["train_corrected"] = corrected.cpu().numpy().astype(np.int64)
+        outputs["train_corrected"] = checked("corrected_labels", corrected).astype(np.int64)
+        if outputs["train_corrected"].min() < -1 or outputs["train_corrected"].max() >= data.num_classes:
+            raise BenchmarkError(f"{method.name}.corrected_labels() must lie in [-1, {data.num_classes})")
     return outputs
 
 
