@@ -1,0 +1,132 @@
+"""What only a GPU can show: the same learning curve as on a CPU, steps without a sync, memory that comes back."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark import worker
+from benchmark.api import Method, TrainingData
+from benchmark.engines.base import WorkerOptions
+from benchmark.files import read_lines
+from benchmark.grammar import parse_settings
+from benchmark.registry import Registry
+from benchmark.spec import expand, protocol
+from benchmark.store import RunStore
+from benchmark.training.context import RunContext
+from benchmark.training.networks import MovingAverage
+from benchmark.training.oracle import Oracle
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+METHODS = ("ce", "coteaching", "hsa")
+
+
+@pytest.fixture
+def exact() -> Iterator[None]:
+    """float32 products in full precision, so that a GPU can be held against a CPU."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@pytest.fixture
+def no_sync() -> Iterator[None]:
+    """An operation that waits for the GPU raises."""
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+
+
+def execute(folder: Path, method: str, device: str, **settings: Any) -> Path:
+    """Train on digits; returns the run's folder."""
+    (spec,) = expand(
+        Registry(),
+        methods=parse_settings(method, what="method"),
+        datasets=parse_settings("digits", what="dataset"),
+        noise=parse_settings("symmetric:0.2", what="noise"),
+        seeds=[0],
+        protocol=protocol("quick", {"epochs": 4, "batch_size": 64, **settings}),
+        data_root=folder,
+    )
+    store = RunStore(folder / device)
+    key = store.register(spec)
+    outcome = worker.execute(key, WorkerOptions(store.root, device=device, data_root=folder, threads=2), lambda event: None)
+    assert outcome.status == "done", outcome.message
+    return store.folder(key)
+
+
+def test_a_gpu_learns_as_a_cpu_does(tmp_path: Path, exact: None) -> None:
+    """Plain cross-entropy in float32: equal weights, order and augmentation, so the curves part by rounding only."""
+    cpu, cuda = (execute(tmp_path, "ce", device) for device in ("cpu", "cuda"))
+    one, two = read_lines(cpu / "history.jsonl"), read_lines(cuda / "history.jsonl")
+    assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=0.05)
+    assert [row["test_accuracy"] for row in two] == pytest.approx([row["test_accuracy"] for row in one], abs=0.05)
+    assert [row["fit_wrong"] for row in two] == pytest.approx([row["fit_wrong"] for row in one], abs=0.05)
+    with np.load(cpu / "predictions.npz") as a, np.load(cuda / "predictions.npz") as b:
+        for name in ("train_given", "train_true", "test_labels", "val_labels"):
+            assert np.array_equal(a[name], b[name])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_runs_and_frees_its_memory(tmp_path: Path, method: str) -> None:
+    execute(tmp_path / "warm", method, "cuda", epochs=1, precision="auto")  # libraries keep workspaces of their own
+    gc.collect()
+    torch.cuda.empty_cache()
+    allocated, reserved = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
+    folder = execute(tmp_path, method, "cuda", precision="auto")
+    assert torch.cuda.memory_allocated() <= allocated
+    assert torch.cuda.memory_reserved() <= reserved
+    result = json.loads((folder / "result.json").read_text())
+    assert result["cost"]["gpu_peak_memory_mb"] > 1
+    assert result["host"]["device"] == torch.cuda.get_device_name()
+
+
+def tiny(device: torch.device) -> tuple[RunContext, TrainingData]:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (256, 3, 16, 16), dtype=torch.uint8, generator=generator).to(device)
+    labels = torch.randint(0, 4, (256,), generator=generator).to(device)
+    data = TrainingData(images, labels, 4, ("a", "b", "c", "d"))
+    noise = Registry().load("noise", "symmetric")()
+    oracle = Oracle(np.zeros(256, dtype=np.int64), noise, 0.2, 4, data.class_names)
+    settings = protocol("quick", {"epochs": 4, "batch_size": 32, "augmentation": "crop+flip+rot90+color", "precision": "auto"})
+    return RunContext(data, settings, seed=0, device=device, oracle=oracle), data
+
+
+@pytest.mark.parametrize("name", ["ce", "coteaching"])
+def test_a_step_waits_for_nothing(name: str, no_sync: None) -> None:
+    """Batch, loss, backward pass, optimiser and history of an epoch: no operation that waits for the GPU."""
+    run, data = tiny(torch.device("cuda"))
+    method: Method = Registry().load("method", name)()
+    method.run, method.data = run, data
+    method.setup(data, run)
+    networks = run.networks(method.networks)
+    average = MovingAverage(networks[0], 0.9)
+    for epoch in run.epochs("train", networks, epochs=3):
+        for number, batch in enumerate(run.loader()):
+            if epoch and number == 1:  # the first epoch loads kernels, the first batch of a pass copies its order
+                torch.cuda.set_sync_debug_mode("error")
+            run.step(networks, method.training_step(batch, networks, epoch), len(batch))
+            run.history.record(epoch, batch.indices, batch.labels, networks[0].last_logits)
+            average.update(networks[0])
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_run_resumes_on_the_gpu(tmp_path: Path) -> None:
+    run, data = tiny(torch.device("cuda"))
+    networks = run.networks()
+    again = RunContext(data, run.protocol, seed=0, device=run.device, oracle=run.oracle, folder=tmp_path, checkpoint_seconds=0.0)
+    for epoch in again.epochs("train", networks):
+        for batch in again.loader():
+            again.step(networks, networks[0](batch.images).logsumexp(dim=1).mean(), len(batch))
+        if epoch == 1:
+            break
+    resumed = RunContext(data, run.protocol, seed=0, device=run.device, oracle=run.oracle, folder=tmp_path, checkpoint_seconds=0.0)
+    assert next(resumed.epochs("train", resumed.networks())) == 1
