@@ -26,7 +26,7 @@ Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, c
 DataRoot = Annotated[
     Path | None, typer.Option("--data-root", metavar="DIR", help="Downloads and caches. Default: BENCHMARK_CACHE, else the user's cache.")
 ]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads of one run. Default: cores / jobs.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="CPU threads of one run; another number rounds otherwise.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,10 +49,12 @@ def run(
     ] = None,
     baseline: Annotated[str, typer.Option("--baseline", metavar="LIST", help="Added to --methods as floor; none leaves it out.")] = "ce",
     runs: opt.Runs = Path("runs"),
-    jobs: Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Runs at a time.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, metavar="N", help="Runs at a time. Default: one a core, one a GPU.", show_default=False)
+    ] = None,
     gpus: Annotated[str, typer.Option("--gpus", metavar="IDS", help="GPUs to deal the jobs over, e.g. 0,1.")] = "",
     device: Device = "auto",
-    threads: Threads = None,
+    threads: Threads = 1,
     timeout: Annotated[float | None, typer.Option("--timeout", min=1, metavar="SECONDS", help="Limit for one run.")] = None,
     plugin: opt.Plugins = None,
     data_root: DataRoot = None,
@@ -98,6 +100,7 @@ def run(
         data_root=data_root or opt.default_data_root(),
     )
     plan = driver.plan(registry, cells, RunStore(runs), stale, retry_failed)
+    jobs = jobs or _default_jobs(device, gpu_ids, len(plan.pending), threads)
     if not quiet:
         note(describe(plan, added, jobs=max(jobs, len(gpu_ids))))
     if dry_run:
@@ -125,7 +128,7 @@ def worker(
     key: Annotated[str | None, typer.Argument(help="The run's key.", show_default=False)] = None,
     runs: opt.Runs = Path("runs"),
     device: Device = "auto",
-    threads: Threads = None,
+    threads: Threads = 1,
     plugin: opt.Plugins = None,
     data_root: DataRoot = None,
     serve: Annotated[bool, typer.Option("--serve", help="Take keys as JSON lines from stdin; engines start workers so.")] = False,
@@ -248,8 +251,22 @@ def repeat_command(key: str, options: WorkerOptions) -> str:
     return shlex.join(words)
 
 
+def _default_jobs(device: str, gpus: Sequence[str], pending: int, threads: int) -> int:
+    """As many runs at a time as the cores bear, one a GPU, never more than there are cells."""
+    from benchmark.engines import available_cores
+
+    if gpus or device.startswith("cuda") or pending < 2:
+        return max(1, len(gpus))
+    if device == "auto":
+        import torch
+
+        if torch.cuda.is_available():
+            return 1
+    return max(1, min(available_cores() // threads, pending))
+
+
 def _worker_options(
-    runs: Path, device: str, threads: int | None, data_root: Path | None, plugins: Sequence[str] | None, **more: Any
+    runs: Path, device: str, threads: int, data_root: Path | None, plugins: Sequence[str] | None, **more: Any
 ) -> WorkerOptions:
     from benchmark.engines.base import WorkerOptions
 

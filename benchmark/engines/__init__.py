@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from benchmark.engines.base import Engine, Job, Outcome, WorkerOptions
 
-__all__ = ["Engine", "Job", "Outcome", "WorkerOptions", "make_engine"]
+__all__ = ["Engine", "Job", "Outcome", "WorkerOptions", "available_cores", "make_engine"]
 
 
 def make_engine(options: WorkerOptions, jobs: int = 1, gpus: Sequence[str] = ()) -> Engine:
@@ -23,3 +24,10 @@ def make_engine(options: WorkerOptions, jobs: int = 1, gpus: Sequence[str] = ())
     from benchmark.engines.local import LocalEngine
 
     return LocalEngine(options, jobs, tuple(gpus))
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

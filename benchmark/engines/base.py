@@ -48,7 +48,8 @@ class WorkerOptions:
         runs: the runs folder.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
         data_root: downloads and caches; None is the default place.
-        threads: CPU threads of one worker; None leaves it to the worker (``serial``) or to the engine (``local``).
+        threads: CPU threads of one run. Sums are rounded otherwise with another number, so the default does not depend on
+            the machine or on how many runs share it.
         checkpoint_seconds: least time between two checkpoints of a stage.
         timeout: seconds per attempt of a run; None is no limit. Only engines with processes of their own can enforce it.
         plugins: more plugin files and folders.
@@ -59,7 +60,7 @@ class WorkerOptions:
     runs: Path
     device: str = "auto"
     data_root: Path | None = None
-    threads: int | None = None
+    threads: int = 1
     checkpoint_seconds: float = 10.0
     timeout: float | None = None
     plugins: tuple[str, ...] = ()

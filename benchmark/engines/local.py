@@ -42,7 +42,7 @@ class LocalEngine:
     """Runs jobs in warm worker processes.
 
     Args:
-        options: passed to the workers. Where ``threads`` is None each gets its share of the cores.
+        options: passed to the workers.
         jobs: runs at a time.
         gpus: ids for CUDA_VISIBLE_DEVICES; at least one run at a time on each, ``jobs`` dealt round robin over them.
         command: starts a worker that calls :func:`benchmark.engines.serve.serve_stdio`.
@@ -58,8 +58,7 @@ class LocalEngine:
         self.slots = max(jobs, len(gpus))
         self.gpus = tuple(gpus)
         self.command = tuple(command)
-        threads = options.threads or max(1, _cores() // self.slots)
-        self.options = dataclasses.replace(options, threads=threads)
+        self.options = options
 
     def run(self, jobs: Sequence[Job], on_event: OnEvent) -> Iterator[Outcome]:
         """See :class:`benchmark.engines.base.Engine`. Raises BenchmarkError if no worker can be started."""
@@ -226,10 +225,3 @@ def _stop(workers: Sequence[WorkerProcess | None]) -> None:
     finally:
         for worker in running:
             worker.kill()
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
