@@ -94,7 +94,7 @@ def bench(tmp_path: Path, toys: Path, monkeypatch: pytest.MonkeyPatch):
 
     def call(*words: str) -> int:
         if words[0] == "run":
-            small = {"--datasets": "toy", "--epochs": "1", "--device": "cpu", "--threads": "1"}
+            small = {"--datasets": "toy", "--epochs": "1", "--device": "cpu", "--jobs": "1"}
             unset = [part for option, value in small.items() if option not in words for part in (option, value)]
             words = ("run", *unset, "--no-tracking", "--plugin", str(toys), *words[1:])
         return main(words)
