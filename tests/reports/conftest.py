@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmark.spec import PluginSpec, RunSpec, TrainingProtocol
+from benchmark.spec import PluginSpec, RunSpec
+from benchmark.spec import protocol as named_protocol
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]
@@ -33,7 +34,7 @@ def result() -> MakeResult:
         metrics: dict[str, Any] | None = None,
         **more: Any,
     ) -> Result:
-        shared = dataclasses.replace(TrainingProtocol(), **(protocol or {}))
+        shared = dataclasses.replace(named_protocol("quick"), **(protocol or {}))
         plugins = (PluginSpec(method.partition(":")[0], {"label": method}), PluginSpec(dataset, {}, 1, fingerprint))
         labels = {"method": method, "dataset": dataset, "noise": noise}
         spec = RunSpec(*plugins, PluginSpec("symmetric", {"rate": noise}, 1), shared, seed, labels)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from benchmark.errors import BenchmarkError
-from benchmark.spec import TrainingProtocol
+from benchmark.spec import protocol
 from reports.formats import FORMATS, render, rich_tables
 from reports.rows import flatten_all
 from reports.tables import compare
@@ -75,7 +75,7 @@ def test_json_holds_every_run_and_the_table(small) -> None:
     assert document["rank"] == "selected/accuracy"
     assert len(document["runs"]) == 6
     run = document["runs"][0]
-    assert run["spec"]["protocol"]["epochs"] == TrainingProtocol().epochs
+    assert run["spec"]["protocol"]["epochs"] == protocol("quick").epochs
     assert run["last_k/nll"] == 0.7
     assert run["cost/seconds"] == 12.0
     assert (run["status"], run["oracle"], run["stale"]) == ("done", [], False)
