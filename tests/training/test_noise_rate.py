@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.api import Noise, TrainingData
@@ -26,6 +26,7 @@ def noise(name: str, **values: object) -> Noise:
     return made
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.integers(2, 100))
 def test_the_agreement_of_a_rate_leads_back_to_it(share: float, classes: int) -> None:
     rate = share * min(0.95, (classes - 1) / classes)  # the smaller root
@@ -33,6 +34,7 @@ def test_the_agreement_of_a_rate_leads_back_to_it(share: float, classes: int) ->
     assert rate_from_agreement(agreement, classes) == pytest.approx(rate, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.integers(2, 100))
 def test_any_agreement_gives_a_rate(agreement: float, classes: int) -> None:
     assert 0 <= rate_from_agreement(agreement, classes) <= min(HIGHEST, (classes - 1) / classes) + 1e-9
