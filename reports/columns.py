@@ -43,6 +43,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("selected/nll", "NLL", percent=False, higher_is_better=False),
     Column("detection/f1", "det F1", reference=("detection/constant_f1", "flag all")),
     Column("detection/average_precision", "det AP", reference=("detection/random_average_precision", "random")),
+    Column("detection/clean_hard_kept", "hard kept"),
+    Column("detection/clean_hard_kept_at_rate", "hard kept at rate"),
     Column("correction/noise_after", "noise", higher_is_better=False, before="correction/noise_before"),
     Column("cost/seconds", "secs", percent=False, higher_is_better=False),
 )

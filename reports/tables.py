@@ -125,7 +125,7 @@ def compare(
     *,
     rank_by: str = "selected/accuracy",
     columns: Sequence[Column] = COLUMNS,
-    compact: Sequence[str] = COMPACT,
+    compact: Sequence[str] | None = None,
     baseline: str = "ce",
     seeds: Sequence[int] | None = None,
 ) -> Comparison:
@@ -134,26 +134,31 @@ def compare(
     Args:
         rows: from :func:`reports.rows.flatten_all`.
         rank_by: key of the metric that ranks; a column is added for it if there is none.
-        columns, compact: what is shown at length and in short.
+        columns: what is shown at length.
+        compact: keys of what is shown in short, :data:`~reports.columns.COMPACT` by default; a column is added for each
+            that has none.
         baseline: short or plugin name of the method the others are set against.
         seeds: the reference seeds, i.e. those asked for; None takes each group's seeds that at least half of its methods
             have, so that one method's extra seeds do not make the others incomplete.
 
     Raises:
-        BenchmarkError: no finished run has ``rank_by``.
+        BenchmarkError: no finished run has ``rank_by`` or one of ``compact``.
     """
     runs = tuple(rows)
     done = [row for row in runs if row["status"] == "done"]
     known = {key for row in done for key, value in row.items() if "/" in key and isinstance(value, (int, float))}
-    if done and rank_by not in known and not any(rank_by in row for row in done):
-        raise unknown_name("metric", rank_by, known)
+    for key in (rank_by, *(compact or ())):
+        if done and key not in known and not any(key in row for row in done):
+            raise unknown_name("metric", key, known)
     rank = next((c for c in columns if c.key == rank_by), None) or column(rank_by)
     every = tuple(columns) if rank in columns else (rank, *columns)
+    every += tuple(column(key) for key in compact or () if key not in {c.key for c in every})
     cells: dict[str, list[Row]] = {}
     for row in runs:
         cells.setdefault(row["identity"]["cell"], []).append(row)
-    groups = tuple(_group(cell, rank, every, baseline, seeds) for cell in cells.values())
-    return Comparison(rank, every, tuple(compact), baseline, groups, runs)
+    ordered = sorted(cells.values(), key=lambda cell: (cell[0]["dataset"], cell[0]["noise"], cell[0]["protocol"]))
+    groups = tuple(_group(cell, rank, every, baseline, seeds) for cell in ordered)
+    return Comparison(rank, every, COMPACT if compact is None else tuple(compact), baseline, groups, runs)
 
 
 def _group(rows: list[Row], rank: Column, columns: tuple[Column, ...], baseline: str, asked: Sequence[int] | None) -> Group:

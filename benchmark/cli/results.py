@@ -103,6 +103,9 @@ def report(
     noise: Names = None,
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="SEEDS", help="Only these, e.g. 0-4.", show_default=False)] = None,
     rank_by: Annotated[str, typer.Option("--rank-by", metavar="METRIC", help="Metric that ranks the methods.")] = "selected/accuracy",
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="METRICS", help="Show these, e.g. last/accuracy,detection/f1.", show_default=False)
+    ] = None,
     baseline: Annotated[str, typer.Option("--baseline", metavar="NAME", help="Method that the others are set against.")] = "ce",
     plugin: Plugins = None,
 ) -> int:
@@ -115,7 +118,7 @@ def report(
     if not results:
         raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
     names = {"methods": _names(methods), "datasets": _names(datasets), "noise": _names(noise)}
-    print_comparison(results, fmt, out=out, baseline=baseline, seeds=wanted, rank_by=rank_by, **names)
+    print_comparison(results, fmt, out=out, baseline=baseline, seeds=wanted, rank_by=rank_by, columns=_names(columns), **names)
     if out is not None:
         note(f"written: {out}")
     return 0
@@ -129,6 +132,7 @@ def print_comparison(
     baseline: str = "ce",
     seeds: Sequence[int] | None = None,
     rank_by: str = "selected/accuracy",
+    columns: Sequence[str] | None = None,
     **names: Sequence[str] | None,
 ) -> None:
     """Compare results and print the table, or write it to a file.
@@ -140,6 +144,7 @@ def print_comparison(
         baseline: the method that the others are set against.
         seeds: the reference seeds; None takes those that most methods have.
         rank_by: key of the metric that ranks.
+        columns: keys of the metrics to show, None for the usual ones.
         **names: ``methods``, ``datasets`` and ``noise`` to keep; None keeps all.
     """
     from reports.formats import render
@@ -147,7 +152,7 @@ def print_comparison(
     from reports.tables import compare
 
     rows = select(flatten_all(results), seeds=seeds, **names)
-    comparison = compare(rows, rank_by=rank_by, baseline=baseline, seeds=seeds)
+    comparison = compare(rows, rank_by=rank_by, baseline=baseline, seeds=seeds, compact=columns)
     text = _on_terminal(comparison, to_file=out is not None) if fmt == "table" else render(comparison, fmt)
     if out is not None:
         out.write_text(text, encoding="utf-8")

@@ -6,7 +6,7 @@ import pytest
 
 from benchmark.errors import BenchmarkError
 from reports.rows import flatten_all
-from reports.tables import Comparison, Entry, Group, compare
+from reports.tables import Comparison, Entry, compare
 
 
 def entries(comparison: Comparison) -> dict[str, Entry]:
@@ -85,11 +85,11 @@ def test_groups_are_never_mixed(result) -> None:
 
 def test_unsolvable_groups_have_no_ranks(result) -> None:
     found = table([result("ce", solvable=False), result("gce", solvable=False), result("ce", noise="none")])
-    flagged: Group = found.groups[0]
+    clean, flagged = found.groups  # in the order of their names
     assert not flagged.solvable
     assert [entry.rank for entry in flagged.entries] == [None, None]
-    assert found.groups[1].solvable
-    assert found.groups[1].entries[0].rank == 1
+    assert clean.solvable
+    assert clean.entries[0].rank == 1
     assert not any(flagged.best(column) for column in found.columns)
 
 
@@ -151,3 +151,17 @@ def test_any_metric_ranks_and_an_unknown_one_is_refused(result) -> None:
     assert entries(found)["gce"].rank == 1
     with pytest.raises(BenchmarkError, match="unknown metric 'selected/acuracy'; did you mean 'selected/accuracy'"):
         table(results, rank_by="selected/acuracy")
+
+
+def test_groups_are_in_the_order_of_their_names(result) -> None:
+    rows = [result("ce", noise="symmetric:0.4"), result("ce", dataset="tissue"), result("ce", noise="none")]
+    found = [(group.dataset, group.noise) for group in table(rows).groups]
+    assert found == [("cells", "none"), ("cells", "symmetric:0.4"), ("tissue", "symmetric:0.4")]
+
+
+def test_columns_are_chosen_by_key(result) -> None:
+    rows = flatten_all([result("ce"), result("gce")])
+    chosen = compare(rows, compact=["last/accuracy", "selected/macro_f1"])
+    assert [c.key for c in chosen.shown()] == ["selected/accuracy", "last/accuracy", "selected/macro_f1"]
+    with pytest.raises(BenchmarkError, match="did you mean 'last/accuracy'"):
+        compare(rows, compact=["last/acuracy"])
