@@ -320,18 +320,26 @@ class Method(Plugin):
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: every attribute that is a tensor, a number, a string, or has a ``state_dict``."""
-        kept: dict[str, Any] = {}
+        """What a checkpoint keeps of the attributes: plain values (tensors, numbers, strings, lists and dictionaries of
+        them) under ``values``, the states of what has a ``state_dict`` under ``objects``. Other attributes are not kept.
+
+        Raises:
+            BenchmarkError: an attribute is a numpy array; a checkpoint is read without pickles, so use a tensor.
+        """
+        values: dict[str, Any] = {}
+        objects: dict[str, Any] = {}
         for name, value in vars(self).items():
             if name in ("params", "run", "data"):
                 continue
-            if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
-                kept[name] = value.item()  # a checkpoint is read without pickles
+            if type(value).__module__ == "numpy":
+                if getattr(value, "shape", None) != ():
+                    raise BenchmarkError(f"{self.name}.{name} is a numpy array; keep state in tensors, so that checkpoints can hold it")
+                values[name] = value.item()
             elif hasattr(value, "state_dict"):
-                kept[name] = value.state_dict()
-            elif value is None or isinstance(value, (bool, int, float, str)) or _is_tensor(value):
-                kept[name] = value
-        return kept
+                objects[name] = value.state_dict()
+            elif _is_plain(value):
+                values[name] = value
+        return {"values": values, "objects": objects}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned; tensors move to ``run.device``.
@@ -339,14 +347,22 @@ class Method(Plugin):
         Raises:
             BenchmarkError: the checkpoint has the state of an object that does not exist yet.
         """
-        for name, value in state.items():
+        for name, value in state["values"].items():
+            setattr(self, name, value.to(self.run.device) if _is_tensor(value) else value)
+        for name, value in state["objects"].items():
             current = getattr(self, name, None)
-            if current is not None and hasattr(current, "load_state_dict"):
-                current.load_state_dict(value)
-            elif isinstance(value, dict):
+            if current is None or not hasattr(current, "load_state_dict"):
                 raise BenchmarkError(f"{self.name}.{name} cannot be resumed: create it in setup(), or in fit() before run.epochs()")
-            else:
-                setattr(self, name, value.to(self.run.device) if _is_tensor(value) else value)
+            current.load_state_dict(value)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a checkpoint can hold a value as it is."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, (bool, int, float, str)) or _is_tensor(value)
 
 
 def _is_tensor(value: Any) -> bool:

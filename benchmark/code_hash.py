@@ -8,6 +8,7 @@ versions for the same source.
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import hashlib
 from collections.abc import Iterator
@@ -71,6 +72,8 @@ def tree_hash(source: str) -> str:
 
 def _normal(node: Any) -> Any:
     """A nested tuple of node types and non-empty fields, without docstrings and positions."""
+    if isinstance(node, ast.ClassDef):
+        node = _without_manifest(node)
     if isinstance(node, ast.AST):
         fields = []
         for name, value in ast.iter_fields(node):
@@ -81,6 +84,17 @@ def _normal(node: Any) -> Any:
     if isinstance(node, list):
         return tuple(_normal(item) for item in node if not _is_docstring(item))
     return repr(node)
+
+
+def _without_manifest(node: ast.ClassDef) -> ast.ClassDef:
+    """A plugin's class without what its decorator tells people (paper, licence, citation); its version stays."""
+    told = [d for d in node.decorator_list if isinstance(d, ast.Call) and getattr(d.func, "id", "") in ("method", "dataset", "noise")]
+    if not told:
+        return node
+    bare = copy.copy(node)
+    bare.decorator_list = [d for d in node.decorator_list if d not in told]
+    bare.decorator_list += [ast.Call(d.func, d.args, [k for k in d.keywords if k.arg == "version"]) for d in told if isinstance(d, ast.Call)]
+    return bare
 
 
 def _is_docstring(node: Any) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import statistics
 import time
 from collections import Counter
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from benchmark.progress import Progress
     from benchmark.registry import Registry
     from benchmark.tracking import Tracker
+
+logger = logging.getLogger(__name__)
 
 STALE_POLICIES = ("rerun", "keep", "error")
 BAD = ("failed", "diverged", "timeout", "killed")
@@ -165,7 +168,8 @@ def _cell(spec: RunSpec, registry: Registry, store: RunStore, stale: str, retry_
 
 def _reason(store: RunStore, key: str) -> str:
     error = store.error(key) or {}
-    return " ".join(f"{error.get('type', 'error')}: {error.get('message', '')}".split())
+    kind, message = error.get("type", "error"), error.get("message", "")
+    return " ".join((message if kind == BenchmarkError.__name__ else f"{kind}: {message}").split())
 
 
 def _with_estimates(cells: Sequence[Cell], store: RunStore) -> list[Cell]:
@@ -279,7 +283,10 @@ class _Campaign:
         return waiting + self.run(self.register(left))
 
     def on_event(self, event: dict[str, Any]) -> None:
-        """Pass an event on to the one who watches."""
+        """Pass an event on to the one who watches; what a worker process warns of is logged as if it were said here."""
+        if event.get("event") == "message":
+            logger.warning("%s", event.get("message"))
+            return
         cell = self.cells.get(str(event.get("run_key")))
         if cell is not None and event.get("event") in ("start", "epoch"):
             self.progress.event(cell.key, cell.label, event)

@@ -47,6 +47,7 @@ class RunObserver:
         self._path, self._images, self._labels, self._tick = path, images, labels, tick
         self._wrong, self._history, self._last_k = wrong, history, last_k
         self.lines: list[dict[str, Any]] = []
+        self.earlier_seconds = 0.0  # of epochs that an attempt before this one trained
         self.last: list[tuple[int, Tensor]] = []  # (epoch, (t, K)) of the last k epochs
         self.selected: dict[str, Any] = {}
         self.best: dict[str, Any] = {}
@@ -111,6 +112,7 @@ class RunObserver:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore; history.jsonl loses the lines of epochs that will be trained again."""
         self.lines = json.loads(state["lines"])
+        self.earlier_seconds = sum(line["seconds"] for line in self.lines)
         self.last = [(int(epoch), p.cpu()) for epoch, p in state["last"]]
         self.selected = _to_cpu(state["selected"])
         self.best = _to_cpu(state["best"])

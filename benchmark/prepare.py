@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,18 +54,19 @@ def prepare(spec: RunSpec, registry: Registry, data_root: Path) -> PreparedData:
     noise: Noise = _instance(registry, "noise", spec)
     arrays = _load(dataset, canonical_json([spec.dataset.params, spec.dataset.fingerprint, str(data_root)]), data_root)
     truth = arrays.labels if arrays.clean_labels is None else arrays.clean_labels
+    content = content_digest(arrays)
     indices = split_indices(
         truth,
         arrays.groups,
         arrays.split,
         test_fraction=spec.protocol.test_fraction,
         val_fraction=spec.protocol.val_fraction,
-        rng_names=("split", *spec.data_names()),
+        rng_names=("split", *spec.data_names(content)),
     )
     true_labels = {part: truth[positions] for part, positions in indices.items()}
     labels = {"test": true_labels["test"]}
     for part in ("train", "val"):
-        rng = numpy_generator("noise", part, *spec.noise_names())
+        rng = numpy_generator("noise", part, *spec.noise_names(content))
         given = None if arrays.clean_labels is None else arrays.labels[indices[part]]
         labels[part] = noise.apply(
             true_labels[part], len(arrays.classes), rng, images=arrays.images[indices[part]], class_names=arrays.classes, given=given
@@ -86,6 +88,15 @@ def _load(dataset: Dataset, identity: str, data_root: Path) -> Arrays:
         check_arrays(arrays, dataset.name)
         _latest[known] = arrays
     return _latest[known]
+
+
+def content_digest(arrays: Arrays) -> str:
+    """16 hex digits over true labels, given splits and groups: which samples these are, wherever they lie."""
+    digest = hashlib.sha256()
+    truth = arrays.labels if arrays.clean_labels is None else arrays.clean_labels
+    for part in (truth, arrays.split, arrays.groups):
+        digest.update(b"-" if part is None else np.ascontiguousarray(part, dtype="<i8").tobytes())
+    return digest.hexdigest()[:16]
 
 
 def check_arrays(arrays: Arrays, name: str) -> None:

@@ -130,13 +130,18 @@ class RunSpec:
         del identity["protocol"]["name"]  # a renamed protocol with the same values is the same run
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
 
-    def data_names(self) -> tuple[Any, ...]:
-        """What splits depend on: the data and the seed, not the noise and not the method."""
-        return (self.dataset.name, self.dataset.params, self.dataset.fingerprint, self.seed)
+    def data_names(self, content: str) -> tuple[Any, ...]:
+        """What splits depend on: the data and the seed, not the noise and not the method.
 
-    def noise_names(self) -> tuple[Any, ...]:
+        Args:
+            content: a digest of the labels and groups, so that the same samples at another path or image size, or copied
+                with other modification times, are split alike.
+        """
+        return (self.dataset.name, content, self.seed)
+
+    def noise_names(self, content: str) -> tuple[Any, ...]:
         """What the draw of noise depends on: data, noise and seed, not the method."""
-        return (*self.data_names(), self.noise.name, self.noise.params)
+        return (*self.data_names(content), self.noise.name, self.noise.params)
 
 
 def canonical_json(value: Any) -> str:

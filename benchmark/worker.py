@@ -142,7 +142,7 @@ def _run(
     result["diagnostics"] = {name: float(value) for name, value in method.diagnostics().items()} if predictions else {}
     train_seconds = sum(line["seconds"] for line in observer.lines)
     result["cost"] = {
-        "seconds": time.perf_counter() - clock,
+        "seconds": time.perf_counter() - clock + observer.earlier_seconds,
         "train_seconds": train_seconds,
         "samples_per_second": run.trained_samples / train_seconds if train_seconds else None,
         "peak_memory_mb": sampler.peak_memory_mb,

@@ -268,3 +268,10 @@ def test_typing_imports_of_either_spelling_are_left_out(tmp_path: Path) -> None:
         (tmp_path / "other.py").write_text("X = 1\n")
         module._closure.cache_clear()
         assert len(module._closure(file)) == 1
+
+
+def test_what_a_manifest_tells_people_does_not_count() -> None:
+    source = '@method("x", paper="{paper}", version={version})\nclass X(Method):\n    rate = 1\n'
+    first = tree_hash(source.format(paper="Doe 2020", version=1))
+    assert tree_hash(source.format(paper="Doe et al. 2021", version=1)) == first
+    assert tree_hash(source.format(paper="Doe 2020", version=2)) != first

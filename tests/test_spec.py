@@ -114,10 +114,13 @@ def test_nan_has_no_canonical_text() -> None:
 
 def test_comparisons_are_paired(spec: RunSpec) -> None:
     other = dataclasses.replace(spec, method=PluginSpec("ce"), protocol=protocol("standard"))
-    assert other.noise_names() == spec.noise_names()
+    assert other.noise_names("c0") == spec.noise_names("c0")
     noisier = dataclasses.replace(spec, noise=PluginSpec("symmetric", {"rate": 0.4}, 1))
-    assert noisier.data_names() == spec.data_names()
-    assert noisier.noise_names() != spec.noise_names()
+    assert noisier.data_names("c0") == spec.data_names("c0")
+    assert noisier.noise_names("c0") != spec.noise_names("c0")
+    elsewhere = dataclasses.replace(spec, dataset=dataclasses.replace(spec.dataset, fingerprint="another copy"))
+    assert elsewhere.key() != spec.key()
+    assert elsewhere.noise_names("c0") == spec.noise_names("c0") != spec.noise_names("c1")
 
 
 # ------------------------------------------------------------------------------------------------- protocol

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.options import AsJson, Plugins, Runs, check_choice, registry_of
-from benchmark.cli.output import note, write, write_json
+from benchmark.cli.output import aside, note, write, write_json
 from benchmark.errors import unknown_name
 from benchmark.registry import KINDS, Registry
 
@@ -41,7 +41,8 @@ def check(
         name = _declared(Path(target).resolve(), name, registry)
     from benchmark import conformance
 
-    found = conformance.check(name or target, registry)
+    with aside():
+        found = conformance.check(name or target, registry)
     if as_json:
         write_json([{"name": result.name, "ok": result.ok, "detail": result.detail} for result in found])
     else:

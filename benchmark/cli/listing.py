@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli.options import AsJson, Plugins, check_choice, registry_of
-from benchmark.cli.output import write, write_json, write_table
+from benchmark.cli.output import aside, write, write_json, write_table
 
 if TYPE_CHECKING:
     from benchmark.registry import Entry, Registry
@@ -37,11 +37,12 @@ def list_plugins(
     sections = list(WHAT[:3]) if what is None else [check_choice("listing", what, WHAT)]
     kinds = {folder: kind for kind, folder in KINDS.items()}
     listed: dict[str, list[dict[str, Any]]] = {}
-    for section in sections:
-        if section in kinds:
-            listed[section] = [_row(registry, entry, check) for entry in registry.entries(kinds[section])]
-        else:
-            listed[section] = {"backbones": _backbones, "protocols": _protocols, "presets": _presets}[section](registry)
+    with aside():
+        for section in sections:
+            if section in kinds:
+                listed[section] = [_row(registry, entry, check) for entry in registry.entries(kinds[section])]
+            else:
+                listed[section] = {"backbones": _backbones, "protocols": _protocols, "presets": _presets}[section](registry)
     if as_json:
         write_json(listed)
     else:

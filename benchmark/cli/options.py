@@ -15,6 +15,7 @@ from benchmark.errors import BenchmarkError, unknown_name
 if TYPE_CHECKING:
     from benchmark.grammar import Setting
     from benchmark.registry import Registry
+    from benchmark.spec import TrainingProtocol
 
 FORMATS = ("table", "json", "csv", "md", "latex")
 MAX_SEEDS = 10_000
@@ -108,6 +109,36 @@ def protocol_overrides(sets: Mapping[str, Mapping[str, Sequence[str]]], epochs: 
             raise BenchmarkError("--epochs and --set protocol.epochs say the same thing; give one of them")
         overrides["epochs"] = epochs
     return overrides
+
+
+def check_protocol(chosen: TrainingProtocol) -> None:
+    """Refuse names in a protocol that no run could use, before every cell fails over them. Imports no network."""
+    from benchmark.training.names import AUGMENTATIONS, BACKBONES
+
+    if not chosen.backbone.startswith("timm:") and chosen.backbone not in BACKBONES:
+        raise unknown_name("protocol.backbone", chosen.backbone, BACKBONES)
+    if chosen.augmentation not in ("auto", "none"):
+        for part in chosen.augmentation.split("+"):
+            check_choice("protocol.augmentation", part.strip(), ("auto", "none", *AUGMENTATIONS))
+
+
+def check_devices(device: str, gpus: Sequence[str]) -> None:
+    """Refuse GPUs that this machine does not have: no cell may fail over them, or run on the CPU unnoticed."""
+    if gpus and device not in ("auto", "cuda"):
+        raise BenchmarkError(f"--gpus deals the runs over GPUs itself and --device {device} says otherwise; give one of them")
+    if gpus:
+        import torch
+
+        count, listed = torch.cuda.device_count(), ",".join(gpus)
+        if not count:
+            raise BenchmarkError(f"--gpus {listed}: this machine has 0 GPUs; see: python -m benchmark doctor")
+        beyond = [gpu for gpu in gpus if gpu.isdecimal() and int(gpu) >= count]
+        if beyond and "CUDA_VISIBLE_DEVICES" not in os.environ:  # with it, torch counts from 0 what bears other numbers
+            raise BenchmarkError(f"--gpus {listed}: there is no GPU {beyond[0]}, this machine has 0 to {count - 1}")
+    elif device.startswith("cuda"):
+        from benchmark.worker import resolve_device
+
+        resolve_device(device)
 
 
 def with_baseline(methods: Sequence[Setting], baseline: Sequence[Setting]) -> tuple[list[Setting], list[Setting]]:

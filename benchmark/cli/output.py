@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -18,6 +20,37 @@ def write(text: str) -> None:
     """A result, as it is."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
     sys.stdout.flush()
+
+
+def aside() -> contextlib.AbstractContextManager[Any]:
+    """What others print inside, say a plugin when it is imported, goes to stderr: stdout is for results alone."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+@contextlib.contextmanager
+def warnings_shown() -> Iterator[None]:
+    """Each warning of the benchmark and its plugins becomes one note, also where a run's log is the only other place."""
+    logger, handler = logging.getLogger("benchmark"), _Notes(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Notes(logging.Handler):
+    """Prints each text once; exceptions are left to the outcome that they lead to."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record, unless it was printed before."""
+        text = " ".join(record.getMessage().split())
+        if not record.exc_info and text not in self._told:
+            self._told.add(text)
+            note(f"warning: {text}")
 
 
 def write_json(value: Any) -> None:

@@ -117,11 +117,18 @@ def report(
     results = [{**row, "stale": current_status(store, registry, row["run_key"]) == "stale"} for row in store.rows()]
     if not results:
         raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
+    if baseline != "ce":  # the default may be absent: there are no differences then
+        plans = [row["spec"] for row in results]
+        check_choice("--baseline", baseline, {str(s["method"]["name"]) for s in plans} | set(filter(None, map(_method_label, plans))))
     names = {"methods": _names(methods), "datasets": _names(datasets), "noise": _names(noise)}
     print_comparison(results, fmt, out=out, baseline=baseline, seeds=wanted, rank_by=rank_by, columns=_names(columns), **names)
     if out is not None:
         note(f"written: {out}")
     return 0
+
+
+def _method_label(spec: dict[str, Any]) -> str | None:
+    return (spec.get("labels") or {}).get("method")
 
 
 def print_comparison(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli import options as opt
-from benchmark.cli.output import note, write_json, write_table
+from benchmark.cli.output import aside, note, warnings_shown, write_json, write_table
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
@@ -80,26 +80,31 @@ def run(
 
     opt.check_choice("--format", fmt, opt.FORMATS)
     opt.check_choice("--stale", stale, driver.STALE_POLICIES)
-    worker_options = _worker_options(runs, device, threads, data_root, plugin, timeout=timeout, stale=stale)
     gpu_ids = _gpu_ids(gpus)
+    chosen_device = "cuda" if gpu_ids and device == "auto" else device  # a worker without its GPU must not fall back to the CPU
+    worker_options = _worker_options(runs, chosen_device, threads, data_root, plugin, timeout=timeout, stale=stale)
     registry = opt.registry_of(plugin)
     floor = [] if baseline == "none" else parse_settings(baseline, what="--baseline")
     compared, added = opt.with_baseline(parse_settings(methods, what="--methods"), floor)
     data = parse_settings(datasets, what="--datasets")
     overrides = opt.parse_sets(sets or ())
     chosen = training_protocol(protocol, opt.protocol_overrides(overrides, epochs))
+    opt.check_protocol(chosen)
     overrides.pop("protocol", None)
-    cells = expand(
-        registry,
-        methods=compared,
-        datasets=_skipping_bad(registry, data) if skip_bad else data,
-        noise=parse_settings(noise, what="--noise", number_means="symmetric"),
-        seeds=opt.parse_seeds(seeds),
-        protocol=chosen,
-        overrides=overrides,
-        data_root=data_root or opt.default_data_root(),
-    )
-    plan = driver.plan(registry, cells, RunStore(runs), stale, retry_failed)
+    with aside(), warnings_shown():
+        cells = expand(
+            registry,
+            methods=compared,
+            datasets=_skipping_bad(registry, data) if skip_bad else data,
+            noise=parse_settings(noise, what="--noise", number_means="symmetric"),
+            seeds=opt.parse_seeds(seeds),
+            protocol=chosen,
+            overrides=overrides,
+            data_root=data_root or opt.default_data_root(),
+        )
+        plan = driver.plan(registry, cells, RunStore(runs), stale, retry_failed)
+    if plan.pending and not dry_run:
+        opt.check_devices(device, gpu_ids)
     jobs = jobs or _default_jobs(device, gpu_ids, len(plan.pending), threads)
     if not quiet:
         note(describe(plan, added, jobs=max(jobs, len(gpu_ids))))
@@ -111,8 +116,9 @@ def run(
     from benchmark.tracking import make_tracker
 
     progress = make_progress(len(plan.pending), quiet=quiet)
-    tracker = make_tracker(not no_tracking and bool(plan.pending), tracking_uri, runs)
-    campaign = driver.execute(plan, make_engine(worker_options, jobs, gpu_ids), tracker, progress)
+    with aside(), warnings_shown():
+        tracker = make_tracker(not no_tracking and bool(plan.pending), tracking_uri, runs)
+        campaign = driver.execute(plan, make_engine(worker_options, jobs, gpu_ids), tracker, progress)
     if not campaign.interrupted:
         _print_results(campaign, floor, fmt)
     _print_failures(campaign, worker_options)
@@ -146,12 +152,19 @@ def worker(
         raise BenchmarkError("worker needs the key of a run; see: python -m benchmark status")
     import logging
 
+    from benchmark.engines.serial import execute_here
     from benchmark.store import RunStore
     from benchmark.worker import execute
 
-    RunStore(runs).spec(key)
+    worker_options = _worker_options(runs, device, threads, data_root, plugin)
+    store = RunStore(runs)
+    store.spec(key)
+    opt.check_devices(device, ())
+    if (store.result(key) or {}).get("status") == "diverged":
+        store.archive(key)  # a result like any other to the worker; whoever asks for this run wants to see it diverge
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    outcome = execute(key, _worker_options(runs, device, threads, data_root, plugin), lambda event: None)
+    with aside():
+        outcome = execute_here(execute, key, worker_options, lambda event: None)
     note(f"{outcome.status}  {key}  {outcome.message}".rstrip())
     return 0 if outcome.status in ("done", "skipped") else 1
 
@@ -248,6 +261,8 @@ def repeat_command(key: str, options: WorkerOptions) -> str:
         words += ["--data-root", str(options.data_root)]
     if options.device != "auto":
         words += ["--device", options.device]
+    if options.threads != 1:
+        words += ["--threads", str(options.threads)]
     return shlex.join(words)
 
 

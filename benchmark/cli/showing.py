@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from benchmark.cli.options import AsJson, Plugins, Runs, check_choice, registry_of
-from benchmark.cli.output import write, write_json, write_table
+from benchmark.cli.output import aside, write, write_json, write_table
 from benchmark.errors import BenchmarkError, unknown_name
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def show(
         raise _not_found(registry, kind, name)
     if len(found) > 1:
         raise BenchmarkError(f"'{name}' is a {' and a '.join(found)}; say which: --kind {found[0]}")
-    described = _describe_protocol(name) if found[0] == "protocol" else _describe_plugin(registry, registry.entry(found[0], name))
+    with aside():
+        described = _describe_protocol(name) if found[0] == "protocol" else _describe_plugin(registry, registry.entry(found[0], name))
     if as_json:
         write_json(described)
     else:
@@ -74,7 +75,9 @@ def _not_found(registry: Registry, kind: str | None, name: str) -> BenchmarkErro
     known = [entry.name for each in kinds if each != "protocol" for entry in registry.entries(each)]
     if "protocol" in kinds:
         known += PROTOCOLS
-    return unknown_name(kind or "name", name, known, "see: python -m benchmark list")
+    part_of_a_key = kind is None and re.fullmatch(r"[0-9a-fA-F]{6,}", name)
+    key = "; a run is shown by all 16 digits of its key, in lower case" if part_of_a_key else ""
+    return unknown_name(kind or "name", name, known, f"see: python -m benchmark list{key}")
 
 
 def _describe_plugin(registry: Registry, entry: Entry) -> dict[str, Any]:

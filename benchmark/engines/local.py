@@ -202,8 +202,8 @@ class _Slot(threading.Thread):
         return self.process
 
     def _tell(self, job: Job, text: str) -> None:
-        logger.warning("%s (%s): %s; see %s", job.label, job.key, text, self.log)
-        self.inbox.put({"event": "message", "run_key": job.key, "message": text, "slot": self.number})
+        said = f"{job.label} ({job.key}): {text}; see {self.log}"
+        self.inbox.put({"event": "message", "run_key": job.key, "message": said, "slot": self.number})
 
 
 def _outcome(message: dict[str, Any], job: Job) -> Outcome | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 from benchmark.engines.base import Execute, Job, OnEvent, Outcome, WorkerOptions, default_execute, execute_safely
@@ -23,4 +24,13 @@ class SerialEngine:
         """See :class:`benchmark.engines.base.Engine`."""
         execute = self._execute or default_execute()
         for job in jobs:
-            yield execute_safely(execute, job.key, self.options, on_event)
+            yield execute_here(execute, job.key, self.options, on_event)
+
+
+def execute_here(execute: Execute, key: str, options: WorkerOptions, on_event: OnEvent) -> Outcome:
+    """The outcome of one job in this process: ``killed`` for a method that calls ``sys.exit``, as if it had a process of its own."""
+    started = time.monotonic()
+    try:
+        return execute_safely(execute, key, options, on_event)
+    except SystemExit as end:
+        return Outcome(key, "killed", time.monotonic() - started, f"the run called sys.exit({end.code!r})")

@@ -7,6 +7,7 @@ order to leave, also in the middle of a run: then the parent is gone, and the ru
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -15,10 +16,11 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, BinaryIO
 
-from benchmark.engines.base import Execute, Outcome, WorkerOptions, default_execute, execute_safely
+from benchmark.engines.base import Execute, OnEvent, Outcome, WorkerOptions, default_execute, execute_safely
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ def serve(stdin: BinaryIO, stdout: BinaryIO, execute: Execute) -> None:
     If the input ends while a run is under way, the process (with its process group, where it leads one) ends at once.
     """
     requests: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-    lock = threading.Lock()
+    lock, sending = threading.Lock(), threading.Lock()
     unanswered = 0
 
     def read() -> None:
@@ -56,9 +58,10 @@ def serve(stdin: BinaryIO, stdout: BinaryIO, execute: Execute) -> None:
 
     def send(message: dict[str, Any]) -> None:
         rest = memoryview(json.dumps(message, default=_plain).encode() + b"\n")
-        while rest:  # a raw stream may write less than it was given
-            rest = rest[stdout.write(rest) :]
-        stdout.flush()
+        with sending:  # a warning may come from another thread
+            while rest:  # a raw stream may write less than it was given
+                rest = rest[stdout.write(rest) :]
+            stdout.flush()
 
     threading.Thread(target=read, name="requests", daemon=True).start()
     first = requests.get()
@@ -67,7 +70,8 @@ def serve(stdin: BinaryIO, stdout: BinaryIO, execute: Execute) -> None:
     options = WorkerOptions.from_dict(first["options"])
     answer({"event": "ready", "pid": os.getpid()})
     while (request := requests.get()) is not None:
-        outcome: Outcome = execute_safely(execute, request["run_key"], options, send)
+        with _warnings_sent(request["run_key"], send):
+            outcome: Outcome = execute_safely(execute, request["run_key"], options, send)
         answer({"event": "outcome", **dataclasses.asdict(outcome)})
 
 
@@ -93,6 +97,31 @@ def serve_stdio(execute: Execute | None = None) -> None:
             _end_process()
         finally:
             logging.shutdown()
+
+
+class _Sender(logging.Handler):
+    """Sends warnings as ``message`` events; exceptions are left to the outcome that they lead to."""
+
+    def __init__(self, key: str, send: OnEvent) -> None:
+        super().__init__(logging.WARNING)
+        self._key, self._send = key, send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send the record's text; a parent that is gone is no matter here."""
+        if not record.exc_info:
+            with contextlib.suppress(OSError):
+                self._send({"event": "message", "run_key": self._key, "message": record.getMessage()})
+
+
+@contextlib.contextmanager
+def _warnings_sent(key: str, send: OnEvent) -> Iterator[None]:
+    """What ``benchmark`` and its plugins warn of in a run reaches the person who started it."""
+    logger_of_all, handler = logging.getLogger("benchmark"), _Sender(key, send)
+    logger_of_all.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger_of_all.removeHandler(handler)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

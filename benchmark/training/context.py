@@ -188,6 +188,8 @@ class RunContext:
             raise BenchmarkError(f"two training stages are called '{stage}'; every stage of a run needs a name of its own")
         self._begun.add(stage)
         total = self.protocol.epochs if epochs is None else epochs
+        if predictor is not None:
+            self.history.make_room(total)
         first = self._resume(stage, networks, state)
         saved = time.monotonic()
         for epoch in range(first, total):

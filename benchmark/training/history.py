@@ -28,6 +28,12 @@ class SampleHistory:
         """Number of epochs T that it has room for."""
         return int(self.values.shape[0])
 
+    def make_room(self, epochs: int) -> None:
+        """Have room for at least so many epochs; what is recorded stays."""
+        if epochs > self.epochs:
+            more = self.values.new_full((epochs - self.epochs, self.values.shape[1]), float("nan"))
+            self.values = torch.cat([self.values, more])
+
     @torch.no_grad()
     def record(self, epoch: int, indices: Tensor, labels: Tensor, logits: Tensor | None) -> None:
         """Store softmax(logits)[label] of one batch; logits of another batch size (mixed inputs) are ignored."""
@@ -50,4 +56,4 @@ class SampleHistory:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the values."""
-        self.values.copy_(state["values"])
+        self.values = state["values"].to(self.values.device).clone()

@@ -39,7 +39,9 @@ def resolve_noise_rate(setting: float | str, data: TrainingData, run: RunContext
     return confident_joint(run, everything, data.labels, data.num_classes)
 
 
-def out_of_fold_probabilities(run: RunContext, indices: Tensor, labels: Tensor, *, folds: int, name: str) -> Tensor:
+def out_of_fold_probabilities(
+    run: RunContext, indices: Tensor, labels: Tensor, *, folds: int, name: str, epoch_share: float = 0.5
+) -> Tensor:
     """(m, K) probabilities, each from a network that did not train on the sample.
 
     Args:
@@ -47,7 +49,8 @@ def out_of_fold_probabilities(run: RunContext, indices: Tensor, labels: Tensor, 
         indices: (m,) int64 training positions.
         labels: (m,) int64 their labels.
         folds: number of folds, stratified by label.
-        name: names the stages ``<name>-fold<i>``; half of the protocol's epochs each, before wrong labels are learnt.
+        name: names the stages ``<name>-fold<i>``.
+        epoch_share: share of the protocol's epochs; half of them ends before most wrong labels are learnt.
     """
     order = torch.from_numpy(run.rng(name, "folds").permutation(len(indices))).to(run.device)
     ranked = order[torch.argsort(labels[order], stable=True)]  # dealing out a list sorted by label stratifies
@@ -56,7 +59,7 @@ def out_of_fold_probabilities(run: RunContext, indices: Tensor, labels: Tensor, 
     parts: list[tuple[Tensor, Tensor]] = []
     for k in range(folds):
         inside, outside = torch.where(fold != k)[0], torch.where(fold == k)[0]
-        epochs = max(1, run.protocol.epochs // 2)
+        epochs = max(1, int(epoch_share * run.protocol.epochs))
         networks = train_cross_entropy(run, f"{name}-fold{k}", indices[inside], labels[inside], epochs=epochs)
         parts.append((outside, run.class_probabilities(networks, indices[outside])))
     probabilities = torch.empty(len(indices), parts[0][1].shape[1], device=run.device)
@@ -86,10 +89,13 @@ def confident_joint(run: RunContext, indices: Tensor, labels: Tensor, num_classe
 
 
 def noisy_cross_validation(run: RunContext, indices: Tensor, labels: Tensor, num_classes: int, *, name: str = "incv") -> float:
-    """The rate from the agreement of two halves (INCV, Chen et al. 2019), for symmetric noise; see :func:`rate_from_agreement`."""
+    """The rate from the agreement of two halves (INCV, Chen et al. 2019), for symmetric noise; see :func:`rate_from_agreement`.
+
+    It assumes networks that fit the wrong labels too; one that resists them gives too low an estimate.
+    """
     if len(indices) < 2 or num_classes < 2:
         return 0.0
-    predicted = out_of_fold_probabilities(run, indices, labels, folds=2, name=name).argmax(dim=1)
+    predicted = out_of_fold_probabilities(run, indices, labels, folds=2, name=name, epoch_share=1.0).argmax(dim=1)
     return rate_from_agreement(float((predicted == labels).float().mean()), num_classes)
 
 
