@@ -1,5 +1,6 @@
 """The lease: one holder at a time, also among real processes that race and die."""
 
+import errno
 import json
 import os
 import signal
@@ -212,3 +213,25 @@ def test_a_lease_renewed_between_look_and_rename_is_put_back(tmp_path: Path, mon
     with pytest.raises(BusyError):
         Lease(tmp_path).acquire()
     assert Holder.read(path).token == "new"
+
+
+def test_a_kill_while_it_is_written_leaves_no_half_of_a_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(self: Path, target: Path) -> None:
+        raise SystemExit(143)
+
+    monkeypatch.setattr(Path, "hardlink_to", killed)
+    with pytest.raises(SystemExit):
+        Lease(tmp_path / "run").acquire()
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_file_systems_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    with Lease(tmp_path / "run"):
+        assert [path.name for path in (tmp_path / "run").iterdir()] == ["lease.json"]
+        with pytest.raises(BusyError, match="is being worked on by pid"):
+            Lease(tmp_path / "run").acquire()
+    assert list((tmp_path / "run").iterdir()) == []
