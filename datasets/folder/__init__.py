@@ -69,10 +69,12 @@ class Folder(Dataset):
         """Changes with the csv and with any file's name, size or modification time; opens no image.
 
         Raises:
-            BenchmarkError: PATH is missing or empty, or the csv is unusable.
+            BenchmarkError: PATH is missing or empty or holds fewer than two classes, or the csv is unusable.
         """
         source = self._source()
-        return f"{super().fingerprint(root)}-{fingerprint(source, list_images(source))}"
+        listing = list_images(source)
+        listing.classes(source)  # a command asks for this before any run begins
+        return f"{super().fingerprint(root)}-{fingerprint(source, listing)}"
 
     def _source(self) -> Path:
         if not self.params.path:
