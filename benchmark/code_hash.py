@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from benchmark.registry import Registry
     from benchmark.spec import RunSpec
 
+KINDS = ("method", "dataset", "noise")
+
 PACKAGE = Path(__file__).resolve().parent
 
 ALWAYS = tuple(f"benchmark.{name}" for name in ("api", "observer", "prepare", "training.context", "training.loop", "training.mixture"))
@@ -88,12 +90,12 @@ def _normal(node: Any) -> Any:
 
 def _without_manifest(node: ast.ClassDef) -> ast.ClassDef:
     """A plugin's class without what its decorator tells people (paper, licence, citation); its version stays."""
-    told = [d for d in node.decorator_list if isinstance(d, ast.Call) and getattr(d.func, "id", "") in ("method", "dataset", "noise")]
+    told = [d for d in node.decorator_list if isinstance(d, ast.Call) and getattr(d.func, "id", "") in KINDS]
     if not told:
         return node
     bare = copy.copy(node)
-    bare.decorator_list = [d for d in node.decorator_list if d not in told]
-    bare.decorator_list += [ast.Call(d.func, d.args, [k for k in d.keywords if k.arg == "version"]) for d in told if isinstance(d, ast.Call)]
+    kept: list[ast.expr] = [d for d in node.decorator_list if d not in told]
+    bare.decorator_list = kept + [ast.Call(d.func, d.args, [k for k in d.keywords if k.arg == "version"]) for d in told]
     return bare
 
 

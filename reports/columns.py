@@ -41,6 +41,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("selected/auroc", "AUROC"),
     Column("selected/ece", "ECE", higher_is_better=False),
     Column("selected/nll", "NLL", percent=False, higher_is_better=False),
+    Column("validation/accuracy", "noisy val"),
     Column("detection/f1", "det F1", reference=("detection/constant_f1", "flag all")),
     Column("detection/average_precision", "det AP", reference=("detection/random_average_precision", "random")),
     Column("detection/clean_hard_kept", "hard kept"),

@@ -149,7 +149,7 @@ BROKEN = {
             self.found.add(epoch)
 
         def suspects(self):
-            return torch.isin(self.data.labels, torch.tensor(sorted(self.found)))
+            return sum(self.data.labels == label for label in self.found) > 0
         """,
         {"resumes exactly"},
     ),

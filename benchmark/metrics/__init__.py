@@ -28,7 +28,8 @@ def compute(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
 
     Returns:
         group → name → value: ``last``, ``last_k``, ``selected``, ``best`` and ``aux/<name>`` hold what
-        :func:`test_metrics` returns, ``detection`` and ``correction`` what the functions of that name return.
+        :func:`test_metrics` returns, ``validation`` some of it against the noisy validation labels, ``detection`` and
+        ``correction`` what the functions of that name return.
 
     Raises:
         ValueError, IndexError: arrays whose shapes contradict each other.
@@ -45,6 +46,9 @@ def compute(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
         for array, group in names.items():
             if array in predictions:
                 groups[group] = test_metrics(labels, np.asarray(predictions[array]))
+    if "val_selected" in predictions and "val_labels" in predictions:
+        forecast = test_metrics(np.asarray(predictions["val_labels"]), np.asarray(predictions["val_selected"]))
+        groups["validation"] = {name: forecast[name] for name in ("accuracy", "balanced_accuracy", "nll")}
     if "train_given" in predictions and "train_true" in predictions:
         given, true = np.asarray(predictions["train_given"]), np.asarray(predictions["train_true"])
         optional = {

@@ -122,3 +122,13 @@ def test_values_are_none_or_in_range(data: st.DataObject, num_classes: int, n: i
     probabilities = np.array(data.draw(st.lists(rows, min_size=n, max_size=n)), dtype=np.float32).reshape(n, num_classes)
     for name, value in test_metrics(labels, probabilities).items():
         assert value is None or (type(value) is float and 0 <= value <= (28 if name == "nll" else 1 + 1e-9)), (name, value)
+
+
+def test_validation_is_scored_against_its_noisy_labels() -> None:
+    forecasts = np.array([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], dtype=np.float32)
+    arrays = {"val_selected": forecasts, "val_labels": np.array([0, 1, 1]), "val_true": np.array([0, 0, 1])}
+    groups = compute(arrays)
+    assert set(groups) == {"validation"}
+    assert groups["validation"]["accuracy"] == pytest.approx(2 / 3)  # all three would be right against the truth
+    assert groups["validation"]["balanced_accuracy"] == pytest.approx(0.75)
+    assert groups["validation"]["nll"] == pytest.approx(-np.log([0.8, 0.4, 0.7]).mean(), rel=1e-6)

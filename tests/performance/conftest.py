@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import statistics
 import subprocess
 import sys
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Command:
-    """One finished command: seconds of wall time, peak memory of its largest process in MB, exit status, output."""
+    """One finished command: seconds of wall time, peak memory of its processes together in MB, exit status, output."""
 
     seconds: float
     peak_mb: float
@@ -34,13 +35,24 @@ def command(tmp_path):
         with (tmp_path / "output.txt").open("w+") as output:
             started = time.perf_counter()
             process = subprocess.Popen([sys.executable, "-m", "benchmark", *arguments], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
-            _, status, usage = os.wait4(process.pid, 0)
+            peak = 0.0
+            while process.poll() is None:
+                peak = max(peak, _memory_mb(process.pid))
+                time.sleep(0.1)
             seconds = time.perf_counter() - started
-            process.returncode = os.waitstatus_to_exitcode(status)
             output.seek(0)
-            return Command(seconds, usage.ru_maxrss / 1024, process.returncode, output.read())
+            return Command(seconds, peak, process.returncode, output.read())
 
     return run
+
+
+def _memory_mb(pid: int) -> float:
+    """Memory of a process and its children together; pages that they share count once (Linux's proportional set size)."""
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        used = [process.memory_full_info() for process in [parent, *parent.children(recursive=True)]]
+        return sum(getattr(memory, "pss", memory.uss) for memory in used) / 2**20
+    return 0.0
 
 
 @pytest.fixture

@@ -33,7 +33,9 @@ def test_two_jobs_against_one(command, report, tmp_path):
     one = command(*campaign, "--jobs", "1", "--runs", str(tmp_path / "one"))
     two = command(*campaign, "--jobs", "2", "--runs", str(tmp_path / "two"))
     assert one.status == two.status == 0
-    report(f"12 runs of ce on digits, 60 epochs: --jobs 1 {one.seconds:.1f} s, --jobs 2 {two.seconds:.1f} s, {one.seconds / two.seconds:.2f} ×")
+    report(
+        f"12 runs of ce on digits, 60 epochs: --jobs 1 {one.seconds:.1f} s, --jobs 2 {two.seconds:.1f} s, {one.seconds / two.seconds:.2f} ×"
+    )
 
 
 @pytest.mark.parametrize("name", ["symmetric", "pairflip"])
