@@ -53,6 +53,22 @@ class TrainingProtocol:
     test_fraction: float = hp(0.25, 0.0, 0.9, help="share that tests, where the data have no test part of their own")
     last_k: int = hp(5, 1, 1000, help="epochs in the mean of the last k")
 
+    def __post_init__(self) -> None:
+        """Refuse what no run could bear; ValueError with the reason."""
+        self.milestone_shares()
+        if self.pretrained and not self.backbone.startswith("timm:"):
+            raise ValueError(f"pretrained=true needs a timm backbone, not {self.backbone}; e.g. protocol.backbone=timm:resnet18")
+        for name in ("val_fraction", "test_fraction"):
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name}=0 leaves nothing to {'select the epoch on' if name == 'val_fraction' else 'test on'}")
+
+    def milestone_shares(self) -> list[float]:
+        """``milestones`` as numbers; ValueError if they are not."""
+        try:
+            return [float(part) for part in self.milestones.split("+") if part]
+        except ValueError:
+            raise ValueError(f"milestones '{self.milestones}' is not shares joined by +, e.g. 0.5+0.75") from None
+
 
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "quick": {"augmentation": "none"},  # as co-teaching; 30 epochs are then enough for a network to learn wrong labels by heart

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import time
@@ -73,6 +74,8 @@ def execute(key: str, options: WorkerOptions, on_event: Event) -> Outcome:
                     raise
                 except Exception as error:
                     logger.exception("run %s failed", key)
+                    if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # nothing is wrong with the run: it can resume
+                        return outcome("failed", f"no space left below {options.runs}; free some and give the same command again")
                     store.fail(key, error, traceback.format_exc())
                     return outcome("failed", _one_line(error))
     except (BusyError, LeaseLostError) as error:
@@ -306,8 +309,10 @@ def _log_file(path: Path) -> Iterator[None]:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, BenchmarkError) else f"{type(error).__name__}: {text}"
+    text, kind = " ".join(str(error).split()), type(error).__name__
+    if not text:
+        return kind
+    return text if isinstance(error, BenchmarkError) else f"{kind}: {text}"
 
 
 def _now() -> str:

@@ -97,7 +97,23 @@ def test_the_key_depends_on(spec: RunSpec, change: dict[str, Any]) -> None:
 def test_the_key_depends_on_every_value_of_the_protocol(spec: RunSpec, name: str) -> None:
     old = getattr(spec.protocol, name)
     new = (not old) if isinstance(old, bool) else old + 1 if isinstance(old, (int, float)) else old + "x"
-    assert dataclasses.replace(spec, protocol=dataclasses.replace(spec.protocol, **{name: new})).key() != spec.key()
+    new = {"milestones": "0.25"}.get(name, new)
+    start = dataclasses.replace(spec.protocol, backbone="timm:resnet18")  # the only kind that can be pretrained
+    first, second = (dataclasses.replace(spec, protocol=p) for p in (start, dataclasses.replace(start, **{name: new})))
+    assert first.key() != second.key()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"pretrained": True}, "pretrained=true needs a timm backbone, not cnn_small"),
+        ({"val_fraction": 0}, "leaves nothing to select the epoch on"),
+        ({"test_fraction": 0}, "leaves nothing to test on"),
+    ],
+)
+def test_a_protocol_that_no_run_could_bear_is_refused_at_once(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(BenchmarkError, match=message):
+        protocol("quick", values)
 
 
 @pytest.mark.parametrize("data", [{}, {"method": None}, [], {"method": {}, "dataset": {}, "noise": {}}])
@@ -200,7 +216,10 @@ def test_a_preset_then_options_then_overrides(registry: Registry) -> None:
     ("command", "message"),
     [
         ({"methods": "hsaa"}, "unknown method 'hsaa'; did you mean 'hsa'"),
-        ({"methods": "hsa:chaoyan"}, "unknown preset of hsa 'chaoyan'; did you mean 'chaoyang'.*known: chaoyang, digestpath, released"),
+        (
+            {"methods": "hsa:chaoyan"},
+            "unknown preset of hsa 'chaoyan'; did you mean 'chaoyang'.*known: chaoyang, confidence, digestpath, released",
+        ),
         ({"methods": "ce:fast"}, "ce takes no argument, so 'ce:fast' cannot be read"),
         ({"methods": "ce:lr=1"}, "unknown parameter of ce 'lr'; known: none"),
         ({"methods": "hsa:rounds=0"}, r"hsa.rounds = 0 is outside \[1, 10\]"),

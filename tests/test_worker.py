@@ -178,7 +178,7 @@ def test_a_run_commits_everything_that_the_design_lists(bench: Bench) -> None:
         *("oracle", "diagnostics", "cost", "host", "started", "finished"),
     ]
     assert (result["schema"], result["run_key"], result["status"], result["reason"]) == (SCHEMA, key, "done", None)
-    assert set(result["metrics"]) == {"last", "last_k", "selected", "best", "aux/uniform", "detection", "correction"}
+    assert set(result["metrics"]) == {"last", "last_k", "selected", "best", "aux/uniform", "validation", "detection", "correction"}
     assert result["metrics"]["last"]["accuracy"] > 1 / 3
     assert result["epochs"]["last"] == 2 and result["epochs"]["last_k"] == 2
     assert result["data"]["n_train"] + result["data"]["n_val"] + result["data"]["n_test"] == 90

@@ -33,7 +33,7 @@ def load(path: Path, device: torch.device) -> dict[str, Any] | None:
         payload: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except Exception:  # a damaged file can fail in any way; starting again is always right
         return None
-    return payload
+    return payload if isinstance(payload, dict) else None
 
 
 def _plain(value: Any, where: str) -> Any:

@@ -305,7 +305,7 @@ class RunContext:
         for finished in (True, False):
             path = self._path(stage, finished)
             payload = None if path is None else checkpoint.load(path, self.device)
-            if payload is None or payload["stage"] != stage:
+            if payload is None or payload.get("stage") != stage:
                 continue
             if payload["code"] != self._code:
                 logger.info("stage %s: the checkpoint was made by other code; starting again", stage)

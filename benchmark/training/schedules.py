@@ -6,7 +6,6 @@ import math
 
 import torch
 
-from benchmark.errors import BenchmarkError
 from benchmark.spec import TrainingProtocol
 
 _ROUNDING = 1e-9
@@ -19,10 +18,7 @@ class Schedule:
     def __init__(self, protocol: TrainingProtocol, lr_scale: float = 1.0) -> None:
         self.protocol = protocol
         self.base = protocol.lr * lr_scale
-        try:
-            self.milestones = [float(part) for part in protocol.milestones.split("+") if part]
-        except ValueError:
-            raise BenchmarkError(f"protocol.milestones '{protocol.milestones}' is not shares joined by +, e.g. 0.5+0.75") from None
+        self.milestones = protocol.milestone_shares()
 
     def lr(self, epoch: int, epochs: int) -> float:
         """The learning rate of one epoch.

@@ -32,6 +32,7 @@ class HSA(Method):
     presets: ClassVar = {
         "chaoyang": {"noise_rate": 0.15},
         "digestpath": {},
+        "confidence": {"weighting": "confidence"},
         "released": {"detector_pool": "all", "rounds": 1, "weighting": "confidence"},
     }
 

@@ -29,16 +29,17 @@ class Command:
 
 @pytest.fixture
 def command(tmp_path):
-    """Runs ``python -m benchmark …`` as a whole process."""
+    """Runs ``python -m benchmark …`` as a whole process; looking at its memory costs it some time."""
 
-    def run(*arguments: str) -> Command:
+    def run(*arguments: str, memory: bool = False) -> Command:
         with (tmp_path / "output.txt").open("w+") as output:
             started = time.perf_counter()
             process = subprocess.Popen([sys.executable, "-m", "benchmark", *arguments], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
             peak = 0.0
-            while process.poll() is None:
+            while memory and process.poll() is None:
                 peak = max(peak, _memory_mb(process.pid))
                 time.sleep(0.1)
+            process.wait()
             seconds = time.perf_counter() - started
             output.seek(0)
             return Command(seconds, peak, process.returncode, output.read())

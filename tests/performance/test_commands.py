@@ -22,7 +22,7 @@ def test_start(arguments, command, report):
 
 def test_main_job(command, report, tmp_path):
     main_job = ("run", "--methods", "hsa,coteaching", "--noise", "0.2", "--runs", str(tmp_path / "runs"))
-    first, again = command(*main_job), command(*main_job)
+    first, again = command(*main_job, memory=True), command(*main_job)
     assert first.status == again.status == 0
     assert "0 to run" in again.output or "nothing to run" in again.output
     report(f"main job: {first.seconds:.1f} s wall, peak memory {first.peak_mb:.0f} MB; again with the results there: {again.seconds:.2f} s")

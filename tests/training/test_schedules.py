@@ -68,5 +68,5 @@ def test_optimisers_are_set(name: str) -> None:
 
 
 def test_milestones_that_are_no_numbers() -> None:
-    with pytest.raises(BenchmarkError, match=r"protocol\.milestones 'half' is not shares joined by \+"):
-        schedule(milestones="half")
+    with pytest.raises(BenchmarkError, match=r"protocol: milestones 'half' is not shares joined by \+"):
+        protocol("quick", {"milestones": "half"})
