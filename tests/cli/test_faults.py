@@ -170,7 +170,7 @@ def test_a_disk_that_fills_up_in_a_run_loses_nothing(bench, tmp_path: Path, caps
     assert bench(*RUN, "--seeds", "0-2") == 1
     printed = capsys.readouterr()
     assert "Traceback" not in printed.err
-    assert printed.err.count("No space left on device; log: ") == 2
+    assert printed.err.count("no space left below runs; free some and give the same command again; log: ") == 2
     assert "\n works   1" in printed.out
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
