@@ -137,8 +137,9 @@ def _run(
             "best": int(predictions["epoch_best"]),
             "last_k": len(predictions["epochs_last_k"]),
         }
+        plain: dict[str, Any] = dict(predictions)
         with atomic_open(folder / "predictions.npz") as file:
-            np.savez(file, allow_pickle=False, **predictions)
+            np.savez(file, **plain)
         _write_samples(folder / "samples.parquet", prepared, predictions, method)
     result["oracle"] = sorted(name for name, count in run.oracle.used.items() if count)
     # a method that diverged may lack what its diagnostics read

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from benchmark.api import Method, hp, method
 from benchmark.training.loop import given_label_probability
+from benchmark.training.noise_rate import noise_rate_hp
 from benchmark.training.selection import capped_epochs, forget_rate, small_loss
 
 
@@ -27,9 +28,7 @@ class Coteaching(Method):
     class Params:
         """Hyperparameters of the paper."""
 
-        noise_rate: float | str = hp(
-            "auto", 0.0, 0.95, choices=("auto", "estimate", "incv", "oracle"), tune=False, help="final share of each batch to leave out"
-        )
+        noise_rate: float | str = noise_rate_hp("final share of each batch to leave out")
         num_gradual: int = hp(10, 1, 1000, search=(1, 20), help="epochs until the full forget rate, at most a quarter of all")
         exponent: float = hp(1.0, 0.1, 4.0, search=(0.5, 2.0), help="the ramp ends at noise_rate ** exponent")
 

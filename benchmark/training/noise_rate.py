@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmark.errors import BenchmarkError
+from benchmark.params import hp
 from benchmark.training.loop import train_cross_entropy
 
 if TYPE_CHECKING:
@@ -22,6 +23,15 @@ SETTINGS = ("auto", "estimate", "incv", "oracle")
 FOLDS = 3
 HIGHEST = 0.95
 """No estimate is above this: at a rate of 1 nothing would be left to train on."""
+
+
+def noise_rate_hp(meaning: str) -> Any:
+    """The ``noise_rate`` parameter that all methods which need one share: a number or one of :data:`SETTINGS`.
+
+    Args:
+        meaning: what the method does with it, for ``show``.
+    """
+    return hp("auto", 0.0, HIGHEST, choices=SETTINGS, tune=False, help=meaning)
 
 
 def resolve_noise_rate(setting: float | str, data: TrainingData, run: RunContext) -> float:

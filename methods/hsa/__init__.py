@@ -11,7 +11,7 @@ from benchmark.api import Method, hp, method
 from benchmark.errors import BenchmarkError
 from benchmark.training.loop import method_predictor
 from benchmark.training.networks import MovingAverage
-from benchmark.training.noise_rate import confident_joint
+from benchmark.training.noise_rate import confident_joint, noise_rate_hp
 from benchmark.training.selection import capped_epochs
 
 from .correction import DROPPED, EASY, Round, run_round
@@ -40,9 +40,7 @@ class HSA(Method):
     class Params:
         """Hyperparameters of the paper; see docs/methods/hsa.md."""
 
-        noise_rate: float | str = hp(
-            "auto", 0.0, 0.95, choices=("auto", "estimate", "incv", "oracle"), tune=False, help="share of wrong labels"
-        )
+        noise_rate: float | str = noise_rate_hp("share of wrong labels")
         rounds: int = hp(1, 1, 10, search=(1, 3), help="rounds of detection and correction")
         hard_ratio: float = hp(1.5, 0.1, 5.0, search=(1.0, 2.5), help="unsure samples = hard_ratio · noise rate")
         detector_pool: str = hp("hard_and_noisy", choices=("hard_and_noisy", "all"), help="what the detector learns from")
