@@ -15,6 +15,7 @@ from benchmark.training.context import RunContext
 from benchmark.training.loop import method_predictor
 from benchmark.training.networks import Networks
 from benchmark.training.noise_rate import noise_rate_hp
+from benchmark.training.selection import rank_within
 
 THEN = ("drop", "relabel", "weight")
 
@@ -154,18 +155,12 @@ def lowest_share(quality: Tensor, rate: float, labels: Tensor | None = None) -> 
         rate: in [0, 1).
         labels: (n,) int64 classes to choose within.
     """
-    order = quality.argsort(stable=True)
-    chosen = torch.zeros_like(quality, dtype=torch.bool)
     if labels is None:
-        chosen[order[: math.floor(rate * len(quality) + 1e-9)]] = True
+        chosen = torch.zeros_like(quality, dtype=torch.bool)
+        chosen[quality.argsort(stable=True)[: math.floor(rate * len(quality) + 1e-9)]] = True
         return chosen
-    order = order[labels[order].argsort(stable=True)]  # by class, then by quality
-    grouped = labels[order]
-    first = torch.searchsorted(grouped, grouped)  # where the class begins
-    size = torch.searchsorted(grouped, grouped, right=True) - first
-    place = torch.arange(len(order), device=order.device) - first
-    chosen[order] = place < torch.floor(rate * size.double() + 1e-9)
-    return chosen
+    rank, size = rank_within(quality, labels)
+    return rank < torch.floor(rate * size.double() + 1e-9)
 
 
 def trust(verdict: Verdict) -> Tensor:

@@ -44,14 +44,27 @@ def keep_mask(losses: Tensor, forget: float, labels: Tensor | None = None) -> Te
     if labels is None:
         mask = torch.zeros_like(losses, dtype=torch.bool)
         return mask.index_fill_(0, small_loss(losses, forget), True)
-    order = losses.argsort(stable=True)
-    order = order[labels[order].argsort(stable=True)]  # by class, then by loss
-    grouped = labels[order]
-    positions = torch.arange(len(losses), device=losses.device)
-    first = torch.searchsorted(grouped, grouped)  # where the class begins
-    count = torch.searchsorted(grouped, grouped, right=True) - first
-    kept = positions - first < torch.floor((1 - forget) * count + 1e-6).clamp(min=1)
-    return torch.zeros_like(kept).index_copy_(0, order, kept)
+    rank, size = rank_within(losses, labels)
+    return rank < torch.floor((1 - forget) * size + 1e-6).clamp(min=1)
+
+
+def rank_within(scores: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Each sample's rank by score in its group (0 for the lowest; equals go by position), and how many the group has.
+
+    Args:
+        scores: (B,).
+        groups: (B,) int64, e.g. labels.
+
+    Returns:
+        ranks and sizes, (B,) int64 each.
+    """
+    order = scores.argsort(stable=True)
+    order = order[groups[order].argsort(stable=True)]  # by group, then by score
+    grouped = groups[order]
+    first = torch.searchsorted(grouped, grouped)  # where the group begins
+    size = torch.searchsorted(grouped, grouped, right=True) - first
+    rank = torch.arange(len(order), device=order.device) - first
+    return torch.empty_like(rank).index_copy_(0, order, rank), torch.empty_like(size).index_copy_(0, order, size)
 
 
 def masked_mean(losses: Tensor, mask: Tensor) -> Tensor:

@@ -14,7 +14,13 @@ from benchmark.training.detect import lowest_share
 from benchmark.training.loop import given_label_probability
 from benchmark.training.networks import Networks
 from benchmark.training.noise_rate import noise_rate_hp
-from benchmark.training.selection import capped_epochs, forget_rate, keep_mask, masked_mean
+from benchmark.training.selection import (
+    capped_epochs,
+    forget_rate,
+    keep_mask,
+    masked_mean,
+    rank_within,  # noqa: F401 - coteaching_vog has it from here
+)
 
 
 class TwoNetworks(Method):
@@ -119,25 +125,6 @@ def exchanged(losses: tuple[Tensor, Tensor], kept: tuple[Tensor, Tensor]) -> tup
         Two scalars; 0 for a network whose peer keeps nothing.
     """
     return masked_mean(losses[0], kept[1]), masked_mean(losses[1], kept[0])
-
-
-def rank_within(scores: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
-    """Each sample's rank by score in its group (0 for the lowest; equals go by position), and how many the group has.
-
-    Args:
-        scores: (B,).
-        groups: (B,) int64, e.g. labels.
-
-    Returns:
-        ranks and sizes, (B,) int64 each.
-    """
-    order = scores.argsort(stable=True)
-    order = order[groups[order].argsort(stable=True)]  # by group, then by score
-    grouped = groups[order]
-    first = torch.searchsorted(grouped, grouped)  # where the group begins
-    size = torch.searchsorted(grouped, grouped, right=True) - first
-    rank = torch.arange(len(order), device=order.device) - first
-    return torch.empty_like(rank).index_copy_(0, order, rank), torch.empty_like(size).index_copy_(0, order, size)
 
 
 def disagreement(first: Tensor, second: Tensor) -> Tensor:

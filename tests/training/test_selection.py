@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.training.selection import capped_epochs, forget_rate, keep_count, keep_mask, masked_mean, small_loss
+from benchmark.training.detect import lowest_share
+from benchmark.training.selection import capped_epochs, forget_rate, keep_count, keep_mask, masked_mean, rank_within, small_loss
 
 
 def test_the_ramp_is_that_of_the_released_program() -> None:
@@ -56,6 +57,33 @@ def test_keep_mask_within_classes_gives_no_class_up() -> None:
     # half of four, ⌊1.5⌋ = 1 of three, and the only one
     assert keep_mask(losses, 0.5, labels).tolist() == [True, True, False, False, True, False, False, True]
     assert keep_mask(losses, 0.0, labels).all()
+
+
+def test_rank_within_groups() -> None:
+    rank, size = rank_within(torch.tensor([3.0, 1.0, 2.0, 1.0, 0.0]), torch.tensor([1, 1, 0, 1, 0]))
+    assert rank.tolist() == [2, 0, 1, 1, 0]
+    assert size.tolist() == [3, 3, 2, 3, 2]
+
+
+def test_no_samples_have_no_ranks() -> None:
+    rank, size = rank_within(torch.empty(0), torch.empty(0, dtype=torch.long))
+    assert rank.shape == size.shape == (0,)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_kept_and_what_is_flagged_go_by_one_rank(seed: int) -> None:
+    """Against the definitions, one class at a time: the ⌊(1 − f) b⌋ of lowest loss, at least 1, and the ⌊r b⌋ of lowest quality."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(0, 12, (80,), generator=generator).float()  # with ties, which go by position
+    labels = torch.randint(0, 30, (80,), generator=generator)  # small classes, and some without samples
+    kept, flagged = torch.zeros(80, dtype=torch.bool), torch.zeros(80, dtype=torch.bool)
+    for k in labels.unique():
+        members = torch.where(labels == k)[0]
+        members = members[scores[members].argsort(stable=True)]
+        kept[members[: max(1, int(0.7 * len(members) + 1e-6))]] = True
+        flagged[members[: int(0.3 * len(members) + 1e-9)]] = True
+    assert torch.equal(keep_mask(scores, 0.3, labels), kept)
+    assert torch.equal(lowest_share(scores, 0.3, labels), flagged)
 
 
 def test_nothing_kept_means_nothing_learned() -> None:

@@ -23,7 +23,6 @@ from benchmark.training.two_networks import (
     cross_entropies,
     disagreement,
     exchanged,
-    rank_within,
     without_gradients,
 )
 
@@ -61,12 +60,6 @@ class TestKeep:
     def test_the_share_ramps_up(self) -> None:
         method = pair(0.5, gradual=3)
         assert [int(method.keep(self.losses, self.labels, epoch).sum()) for epoch in range(4)] == [6, 4, 3, 3]
-
-
-def test_rank_within_groups() -> None:
-    rank, size = rank_within(torch.tensor([3.0, 1.0, 2.0, 1.0, 0.0]), torch.tensor([1, 1, 0, 1, 0]))
-    assert rank.tolist() == [2, 0, 1, 1, 0]
-    assert size.tolist() == [3, 3, 2, 3, 2]
 
 
 def test_the_cross_update_is_a_mean_over_what_the_peer_keeps() -> None:
