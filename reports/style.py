@@ -1,0 +1,146 @@
+"""What all figures share: one colour and one marker a name, plain axes, files that are the same whenever they are drawn.
+
+Matplotlib is used without pyplot: no state of the process is touched, and no window is ever opened.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["INK", "PALETTE", "QUIET", "bare_axes", "colours", "grid_of_axes", "markers", "percent_axis", "save"]
+
+INK = "#000000"
+"""Of whatever the others are set against."""
+QUIET = "#6E6E6E"
+"""Of frames, guides and notes."""
+PALETTE = ("#332288", "#CC6677", "#117733", "#74B9F0", "#882255", "#3DA493", "#D9B62E", "#AA4499", "#84841C")
+"""Nine hues after Paul Tol's *muted* scheme (Colour Schemes, 2021), the light ones darker for lines on white. They and black stay
+apart for the three kinds of colour blindness; beyond nine names, markers tell them apart."""
+MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">", "h")
+
+FIXED = ("entropy", "least_confidence", "margin", "bald", "coreset", "label_quality", "vog", "disagreement", "activelab")
+"""Names whose colours never change; :data:`INK` is that of ``random``."""
+
+RC: Any = {
+    "font.size": 8.0,
+    "axes.titlesize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": QUIET,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.5,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "text.parse_math": False,  # a name with two dollar signs is a name
+    "svg.fonttype": "none",
+    "svg.hashsalt": "noisy-label-benchmark",
+}
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """Name → hexadecimal colour, the same in every figure where that can be.
+
+    ``random`` is black and :data:`FIXED` names have a colour each. Another name starts from a colour that its letters choose and takes
+    the next one that is free; when none is, colours repeat.
+    """
+    return _dealt(names, PALETTE, INK)
+
+
+def markers(names: Iterable[str]) -> dict[str, str]:
+    """Name → Matplotlib marker, dealt out as :func:`colours` are."""
+    return _dealt(names, MARKERS, "o")
+
+
+def _dealt(names: Iterable[str], supply: Sequence[str], floor: str) -> dict[str, str]:
+    wanted = list(dict.fromkeys(names))
+    found = {name: supply[FIXED.index(name)] for name in wanted if name in FIXED}
+    for name in sorted(set(wanted) - set(found)):
+        if name == "random":
+            found[name] = floor
+            continue
+        first = zlib.crc32(name.encode()) % len(supply)
+        around = [supply[(first + step) % len(supply)] for step in range(len(supply))]
+        taken = [found[other] for other in found]
+        found[name] = min(around, key=taken.count)  # the first of the least used
+    return {name: found[name] for name in wanted}
+
+
+def grid_of_axes(
+    panels: int, *, columns: int = 3, size: tuple[float, float] = (3.1, 2.7), legend: float = 0.0
+) -> tuple[Figure, list[Axes]]:
+    """A figure with as many axes as there are panels, filled row by row.
+
+    Args:
+        panels: how many, at least one.
+        columns: at most so many stand beside each other.
+        size: width and height of a panel in inches.
+        legend: width in inches that stays free on the right.
+
+    Call it and everything that draws inside ``matplotlib.rc_context(RC)``.
+    """
+    from matplotlib.figure import Figure
+
+    across = min(columns, panels)
+    down = math.ceil(panels / across)
+    width, height = across * size[0] + legend, down * size[1]
+    figure = Figure(figsize=(width, height), layout="constrained")
+    layout: Any = figure.get_layout_engine()
+    layout.set(rect=(0, 0, 1 - legend / width, 1))
+    axes = [figure.add_subplot(down, across, number + 1) for number in range(panels)]
+    return figure, axes
+
+
+def bare_axes(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
+    """Title and labels; nothing in them is markup."""
+    axes.set_title(title, loc="left")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.margins(x=0.03)
+
+
+def percent_axis(axis: Any) -> None:
+    """Ticks of a share as percent."""
+    axis.set_major_formatter(lambda share, _position: f"{round(100 * share, 6):g} %")
+
+
+def save(draw: Callable[[], Figure], folder: Path, name: str) -> list[Path]:
+    """Draw and write ``<name>.svg`` and ``<name>.png`` (200 dpi); each appears in one step, and the same content gives the same bytes.
+
+    Args:
+        draw: makes the figure; called inside the style.
+        folder: created if it is not there.
+    """
+    import matplotlib
+
+    from benchmark.files import atomic_open
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with matplotlib.rc_context(RC):
+        figure = draw()
+        for kind, options in (
+            ("svg", {"metadata": {"Date": None, "Creator": None}}),
+            ("png", {"dpi": 200, "metadata": {"Software": None}}),
+        ):
+            path = folder / f"{name}.{kind}"
+            with atomic_open(path) as file:
+                figure.savefig(file, format=kind, **options)
+            written.append(path)
+    return written
