@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from benchmark.api import TrainingData
 from benchmark.training.context import RunContext
 from benchmark.training.history import SampleHistory
+from benchmark.training.injection import inject
 from benchmark.training.loop import train_cross_entropy
 
 BATCH, EPOCHS, LEAST_STEPS, DECAY = 256, 13, 200, 0.99
@@ -66,7 +67,7 @@ def history_prior(run: RunContext, data: TrainingData, rate: float, count: int =
     history = _history(run, data, "history", everything, data.labels)
     ranks = rank(history.mean(), rate)
     easy = ranks.easy.sort().values
-    injected = inject(run, data.labels[easy], rate, data.num_classes)
+    injected = inject(run, data.labels[easy], rate, data.num_classes, "history")
     again = _history(run, data, "history-injected", easy, injected)
     pool = rank(again.mean()[easy], rate).unsure
     right = injected[pool] == data.labels[easy][pool]
@@ -83,29 +84,6 @@ def _history(run: RunContext, data: TrainingData, stage: str, indices: Tensor, l
     history = SampleHistory(data.n, run.protocol.epochs, run.device)
     train_cross_entropy(run, stage, indices, labels, history=history)
     return history
-
-
-def inject(run: RunContext, labels: Tensor, rate: float, num_classes: int, name: str = "history") -> Tensor:
-    """(m,) labels of which a share is made wrong: by the kind of noise of the data where it is known (an oracle, marked), else
-    each wrong class equally likely.
-
-    Args:
-        run: the run.
-        labels: (m,) int64.
-        rate: share to make wrong.
-        num_classes: K.
-        name: of the draw.
-    """
-    rng, given = run.rng(name, "injection"), labels.cpu().numpy()
-    if rate > 0 and len(given):
-        try:
-            return torch.from_numpy(run.oracle.imitate_noise(given, rate, rng)).to(labels.device)
-        except LookupError:  # real noise, or one that needs more than labels
-            pass
-    noisy = given.copy()
-    chosen = rng.choice(len(given), size=round(rate * len(given)), replace=False)
-    noisy[chosen] = (noisy[chosen] + rng.integers(1, max(2, num_classes), size=len(chosen))) % num_classes
-    return torch.from_numpy(noisy).to(labels.device)
 
 
 def detect(known: Tensor, right: Tensor, asked: Tensor, seed: int) -> Tensor:

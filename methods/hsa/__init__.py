@@ -9,6 +9,7 @@ import torch
 
 from benchmark.api import Method, hp, method
 from benchmark.errors import BenchmarkError
+from benchmark.training.injection import KINDS as INJECTIONS
 from benchmark.training.loop import method_predictor
 from benchmark.training.networks import MovingAverage
 from benchmark.training.noise_rate import confident_joint, noise_rate_hp
@@ -45,7 +46,7 @@ class HSA(Method):
         hard_ratio: float = hp(1.5, 0.1, 5.0, search=(1.0, 2.5), help="unsure samples = hard_ratio · noise rate")
         detector_pool: str = hp("hard_and_noisy", choices=("hard_and_noisy", "all"), help="what the detector learns from")
         detector_balance: bool = hp(False, help="weight the detector's two answers equally")
-        inject: str = hp("auto", choices=("auto", "same", "symmetric"), tune=False, help="kind of noise that teaches the detector")
+        inject: str = hp("auto", choices=INJECTIONS, tune=False, help="kind of noise that teaches the detector")
         detect: bool = hp(True, tune=False, help="false: ablation without the detector")
         correct: bool = hp(True, tune=False, help="false: ablation that drops instead of correcting")
         detection_lr_ratio: float = hp(0.5, 0.01, 10.0, search=(0.1, 2.0), log=True, help="learning rate of stage 1 over that of stage 2")

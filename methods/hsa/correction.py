@@ -9,6 +9,7 @@ from torch import Tensor
 
 from benchmark.training.context import RunContext
 from benchmark.training.history import SampleHistory
+from benchmark.training.injection import inject
 from benchmark.training.loop import train_cross_entropy
 
 from .detector import Detector, train_detector
@@ -146,7 +147,7 @@ def run_round(run: RunContext, indices: Tensor, labels: Tensor, rate: float, par
 
 def _self_supervised_detector(run, easy, labels, rate, threshold, params, data, name) -> Detector:
     """Steps 3 and 4: wrong labels that we inject ourselves teach the detector what a wrong label's history looks like."""
-    injected = inject(run, labels, rate, params.inject, data.num_classes, name)
+    injected = inject(run, labels, rate, data.num_classes, name, params.inject)
     history = SampleHistory(data.n, run.protocol.epochs, run.device)
     train_cross_entropy(run, f"{name}-injected", easy, injected, history=history, lr_scale=params.detection_lr_ratio)
     wrong = injected != labels
@@ -155,28 +156,3 @@ def _self_supervised_detector(run, easy, labels, rate, threshold, params, data, 
         pool = history.mean(int(SKIP_SHARE * run.protocol.epochs))[easy] <= threshold
     generator = run.generator(name, "detector")
     return train_detector(history.matrix(easy[pool]), wrong[pool], balance=params.detector_balance, generator=generator)
-
-
-def inject(run: RunContext, labels: Tensor, rate: float, kind: str, num_classes: int, name: str) -> Tensor:
-    """Step 3: wrong labels of a known kind and rate.
-
-    Args:
-        run: the run; its oracle knows the kind of injected noise.
-        labels: (m,) int64.
-        rate: share to make wrong.
-        kind: ``same`` as the data's noise (an oracle), ``symmetric``, or ``auto``: the same where it is known.
-        num_classes: K.
-        name: of the draw.
-    """
-    rng = run.rng(name, "injection")
-    given = labels.cpu().numpy()
-    if kind in ("auto", "same") and rate > 0 and len(given):
-        try:
-            return torch.from_numpy(run.oracle.imitate_noise(given, rate, rng)).to(labels.device)
-        except LookupError:
-            if kind == "same":
-                raise
-    noisy = given.copy()
-    chosen = rng.choice(len(given), size=round(rate * len(given)), replace=False)
-    noisy[chosen] = (noisy[chosen] + rng.integers(1, max(2, num_classes), size=len(chosen))) % num_classes
-    return torch.from_numpy(noisy).to(labels.device)

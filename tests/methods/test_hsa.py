@@ -130,34 +130,6 @@ class TestNSHE:
         assert suppressor.loss(torch.randn(2, 2), batch, epoch=0) == 0
 
 
-class TestInjection:
-    def context(self, known=True):
-        def imitate(labels, rate, rng):
-            if not known:
-                raise LookupError
-            return (labels + 1) % 3
-
-        return SimpleNamespace(rng=lambda *names: np.random.default_rng(0), oracle=SimpleNamespace(imitate_noise=imitate))
-
-    def test_the_same_kind_where_it_is_known(self):
-        labels = torch.tensor([0, 1, 2])
-        assert correction.inject(self.context(), labels, 0.5, "auto", 3, "x").tolist() == [1, 2, 0]
-
-    def test_symmetric_with_the_exact_count_otherwise(self):
-        labels = torch.arange(1000) % 3
-        noisy = correction.inject(self.context(known=False), labels, 0.25, "auto", 3, "x")
-        assert int((noisy != labels).sum()) == 250
-        assert noisy.min() >= 0 and noisy.max() < 3
-
-    def test_insisting_on_an_unknown_kind_is_an_error(self):
-        with pytest.raises(LookupError):
-            correction.inject(self.context(known=False), torch.arange(3), 0.25, "same", 3, "x")
-
-    @pytest.mark.parametrize("labels", [torch.zeros(0, dtype=torch.long), torch.tensor([1])])
-    def test_nothing_to_inject_into(self, labels):
-        assert correction.inject(self.context(known=False), labels, 0.4, "auto", 3, "x").shape == labels.shape
-
-
 @pytest.mark.parametrize(
     "changes",
     [

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmark.training.context import RunContext
-from benchmark.training.history_prior import detect, history_prior, inject, rank
+from benchmark.training.history_prior import detect, history_prior, rank
 
 
 def histories(n: int = 200, epochs: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,15 +52,6 @@ def test_the_detector_leaves_the_global_generator_alone() -> None:
 def test_one_answer_is_given_to_everybody(answers: list[bool], said: float) -> None:
     found = detect(torch.rand(len(answers), 8), torch.tensor(answers, dtype=torch.bool), torch.rand(3, 8), seed=0)
     assert found.tolist() == [said] * 3
-
-
-def test_wrong_labels_of_our_own(context: Callable[..., RunContext]) -> None:
-    run, labels = context(), torch.arange(40) % 3
-    noisy = inject(run, labels, 0.25, 3)
-    assert int((noisy != labels).sum()) == 10 and ((noisy >= 0) & (noisy < 3)).all()
-    assert torch.equal(noisy, inject(run, labels, 0.25, 3))
-    assert torch.equal(inject(run, labels, 0.0, 3), labels)
-    assert len(inject(run, labels[:0], 0.25, 3)) == 0
 
 
 def test_the_prior_of_a_run(context: Callable[..., RunContext]) -> None:
