@@ -7,7 +7,7 @@ rate, the kind of noise, an annotator) is asked for by name from ``run.oracle``,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -356,6 +356,7 @@ class Method(Plugin):
         records_history: False where what the network sees in :meth:`training_step` says nothing of the given label (mixed
             images): the history is then recorded from one pass without augmentation after each epoch.
         run, data: set before :meth:`setup` is called.
+        used: the instances of what :meth:`uses` names; set before :meth:`setup` is called.
     """
 
     kind = "method"
@@ -363,6 +364,12 @@ class Method(Plugin):
     records_history: ClassVar[bool] = True
     run: RunContext
     data: TrainingData
+    used: Mapping[str, Any] = {}
+
+    def uses(self) -> dict[str, tuple[str, str]]:
+        """Other plugins that this method runs: its name for each (the parameter's, best) → kind and setting as on the command
+        line, e.g. ``{"lnl": ("method", "coteaching_vog:mix_ratio=0.5")}``. They are part of the run's identity, code included."""
+        return {}
 
     def supports(self, data: TrainingData) -> str | None:
         """None, or the reason why this method cannot run on these data; the cell is then skipped with that reason."""
@@ -439,7 +446,7 @@ class Method(Plugin):
         values: dict[str, Any] = {}
         objects: dict[str, Any] = {}
         for name, value in vars(self).items():
-            if name in ("params", "run", "data"):
+            if name in ("params", "run", "data", "used"):
                 continue
             if type(value).__module__ == "numpy":
                 if getattr(value, "shape", None) != ():

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchmark.registry import Registry
-    from benchmark.spec import RunSpec
+    from benchmark.spec import PluginSpec, RunSpec
 
 KINDS = ("method", "dataset", "noise")
 
@@ -39,8 +39,7 @@ _SKIPPED_FIELDS = frozenset({"kind", "ctx", "type_comment", "lineno", "col_offse
 def code_hash(spec: RunSpec, registry: Registry) -> str:
     """16 hex digits for the code behind one run; entry-point plugins count with their distribution's version."""
     parts: set[str] = set()
-    noise = [("noise", part) for part in spec.noise.parts or (spec.noise,)]
-    for kind, plugin in (("method", spec.method), ("dataset", spec.dataset), *noise):
+    for kind, plugin in _plugins(spec):
         entry = registry.entry(kind, plugin.name)
         if entry.origin is not None:
             parts |= _closure(entry.origin)
@@ -52,6 +51,15 @@ def code_hash(spec: RunSpec, registry: Registry) -> str:
         assert file is not None
         parts |= _closure(file)
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:16]
+
+
+def _plugins(spec: RunSpec) -> Iterator[tuple[str, PluginSpec]]:
+    """All plugins of a run with their kinds."""
+    yield from (("method", spec.method), ("dataset", spec.dataset))
+    yield from (("noise", part) for part in spec.noise.parts or (spec.noise,))
+    for used in spec.method.uses.values():
+        is_method = used.version is None and not used.parts  # data and noise have a version, a method has its code
+        yield from (("method" if is_method else "noise", part) for part in used.parts or (used,))
 
 
 @functools.cache

@@ -27,6 +27,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.params import resolve
 from benchmark.prepare import check_arrays
 from benchmark.registry import KINDS, Entry, Registry, scan_path
+from benchmark.resolve import instantiate_used, resolve_used
 from benchmark.seeds import numpy_generator
 from benchmark.spec import TrainingProtocol, canonical_json, protocol
 from benchmark.training.context import RunContext
@@ -130,12 +131,15 @@ class _Killer:
     def __init__(self, after: int | None, images: Tensor) -> None:
         self.epochs, self._after, self._images = 0, after, images
 
-    def after_epoch(self, line: dict[str, Any], predict: Any) -> None:
+    def after_epoch(self, line: dict[str, Any], predict: Any, *, final: bool = True) -> None:
         self.epochs += 1
         if predict is not None:
             predict(self._images)
         if self._after is not None and self.epochs > self._after:
             raise _KilledError
+
+    def after_round(self, paid: int, predict: Any) -> None:
+        predict(self._images)
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -193,12 +197,12 @@ def tiny_run(
     backbone = {} if data.has_pixels else {"backbone": "linear"}
     settings: TrainingProtocol = protocol("quick", {"epochs": 2, "batch_size": 16, **backbone})
     torch.seed()  # no two runs start from the same global state, as in a worker that has run other cells
-    oracle = Oracle(truth, _TinyNoise(_TinyNoise.Params(rate)), rate, 3, data.class_names)
+    oracle = Oracle(truth, _TinyNoise(_TinyNoise.Params(rate)), rate, 3, data.class_names, given=data.labels.numpy())
     run = RunContext(
         data, settings, seed=0, device=torch.device("cpu"), oracle=oracle, augmentation=("crop",), folder=folder, checkpoint_seconds=0.0
     )
     run.observe(_Killer(kill_after, data.images[:2]))
-    method = cls(resolve(cls.Params, changes, cls.name))
+    method = with_used(cls(resolve(cls.Params, changes, cls.name)))
     reason = method.supports(data)
     if reason is not None:
         raise _NotApplicableError(f"supports() says: {reason}")
@@ -210,6 +214,16 @@ def tiny_run(
     judgements = {"label_quality": method.label_quality(), "suspects": method.suspects(), "corrected_labels": method.corrected_labels()}
     known = {name: value for name, value in judgements.items() if value is not None}
     return TinyRun(method, run, networks, probabilities, {**known, **method.sample_columns()})
+
+
+def with_used(method: Method) -> Method:
+    """The method with instances of what it uses, from the built-in plugins."""
+    if method.uses():
+        registry = Registry()
+        with tempfile.TemporaryDirectory() as root:
+            used = resolve_used(registry, method, Path(root))
+        method.used = instantiate_used(registry, method, used)
+    return method
 
 
 # ------------------------------------------------------------------------------------------------ the checks

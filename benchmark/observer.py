@@ -16,6 +16,7 @@ from benchmark.files import append_line, atomic_write_text
 from benchmark.training.history import SampleHistory
 from benchmark.training.images import MappedImages
 
+Evaluator = Callable[[Tensor | MappedImages], dict[str, Tensor]]
 Event = Callable[[dict[str, Any]], None]
 
 
@@ -53,18 +54,24 @@ class RunObserver:
         self.selected: dict[str, Any] = {}
         self.best: dict[str, Any] = {}
         self.auxiliary: dict[str, Tensor] = {}
+        self.rounds: list[tuple[int, Tensor]] = []  # (labels paid for, (t, K)) of each round of an active method
 
-    def after_epoch(self, line: dict[str, Any], predict: Callable[[Tensor | MappedImages], dict[str, Tensor]] | None) -> None:
-        """Complete, write and announce one line; evaluate where a predictor is given."""
+    def after_epoch(self, line: dict[str, Any], predict: Evaluator | None, *, final: bool = True) -> None:
+        """Complete, write and announce one line; evaluate where a predictor is given, and choose among epochs of the final stage."""
         line["time"] = datetime.now(UTC).isoformat(timespec="milliseconds")
         if predict is not None:
-            self._evaluate(line, predict)
+            test, val = self._evaluate(line, predict)
+            if final:
+                self._choose(line, test, val)
         self.lines.append(line)
         append_line(self._path, line)
         self._tick(line)
 
-    def _evaluate(self, line: dict[str, Any], predict: Callable[[Tensor | MappedImages], dict[str, Tensor]]) -> None:
-        epoch = int(line["epoch"])
+    def after_round(self, paid: int, predict: Evaluator) -> None:
+        """Keep the test probabilities of the model that so many labels bought."""
+        self.rounds.append((paid, predict(self._images["test"])[""].float().cpu()))
+
+    def _evaluate(self, line: dict[str, Any], predict: Evaluator) -> tuple[Tensor, Tensor]:
         predicted = {part: {name: p.float().cpu() for name, p in predict(images).items()} for part, images in self._images.items()}
         test, val = predicted["test"].pop(""), predicted["val"].pop("")
         self.auxiliary = predicted["test"]
@@ -74,12 +81,16 @@ class RunObserver:
         line["val_nll"] = nll if np.isfinite(nll) else None
         for name, probabilities in self.auxiliary.items():
             line[f"test_accuracy_{name}"] = _accuracy(probabilities, self._labels["test"])
+        return test, val
+
+    def _choose(self, line: dict[str, Any], test: Tensor, val: Tensor) -> None:
+        epoch, nll = int(line["epoch"]), line["val_nll"]
         given = self._history.values[epoch] if epoch < self._history.epochs else None  # a final stage may be longer
         for name, mask in (("fit_wrong", self._wrong), ("fit_right", ~self._wrong)):
             fit = float("nan") if given is None else given[mask].nanmean().item()
             line[name] = fit if np.isfinite(fit) else None
         self.last = [*self.last, (epoch, test)][-self._last_k :]
-        score = (line["val_accuracy"], -nll if np.isfinite(nll) else float("-inf"))
+        score = (line["val_accuracy"], float("-inf") if nll is None else -nll)
         if not self.selected or score > tuple(self.selected["score"]):
             self.selected = {"epoch": epoch, "score": score, "test": test, "val": val}
         if not self.best or line["test_accuracy"] > self.best["score"]:
@@ -98,6 +109,9 @@ class RunObserver:
             "test_best": self.best["test"].numpy(),
             "epoch_best": np.array(self.best["epoch"]),
         }
+        if self.rounds:
+            arrays["round_paid"] = np.array([paid for paid, _ in self.rounds])
+            arrays["round_test"] = torch.stack([p for _, p in self.rounds]).numpy()
         return arrays | {f"aux_{name}": p.numpy() for name, p in self.auxiliary.items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -108,6 +122,7 @@ class RunObserver:
             "selected": dict(self.selected),
             "best": dict(self.best),
             "auxiliary": dict(self.auxiliary),
+            "rounds": [list(item) for item in self.rounds],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -118,6 +133,7 @@ class RunObserver:
         self.selected = _to_cpu(state["selected"])
         self.best = _to_cpu(state["best"])
         self.auxiliary = _to_cpu(state["auxiliary"])
+        self.rounds = [(int(paid), p.cpu()) for paid, p in state["rounds"]]
         atomic_write_text(self._path, "".join(json.dumps(line) + "\n" for line in self.lines))
 
 

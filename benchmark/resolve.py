@@ -46,9 +46,30 @@ def resolve_plugin(registry: Registry, kind: str, setting: Setting, overrides: O
     resolved = hyper.resolve(cls.Params, values, setting.name)
     params = dataclasses.asdict(resolved)
     if kind == "method":
-        return PluginSpec(setting.name, params)
+        return PluginSpec(setting.name, params, uses=resolve_used(registry, cls(resolved), data_root))
     plugin = PluginSpec(setting.name, params, int(cls.manifest.get("version", 1)))
     return dataclasses.replace(plugin, fingerprint=noise_fingerprint(registry, cls(resolved), data_root))
+
+
+def resolve_used(registry: Registry, method: Method, data_root: Path) -> dict[str, PluginSpec]:
+    """The plugins that a method runs beside itself, with all their parameters, by the method's names for them.
+
+    Raises:
+        BenchmarkError: a setting that names no plugin, several, or one with such plugins of its own; the parameter is named.
+    """
+    used = {}
+    for name, (kind, text) in method.uses().items():
+        try:
+            joined = [entry.name for entry in registry.entries("noise")] if kind == "noise" else ()
+            settings = parse_settings(text, what=kind, joined=joined)
+            if len(settings) != 1:
+                raise BenchmarkError(f"'{text}' names {len(settings)} plugins where one is needed")
+            used[name] = resolve_plugin(registry, kind, settings[0], {}, data_root)
+            if used[name].uses:
+                raise BenchmarkError(f"'{text}' runs other plugins itself, and cannot be run by one")
+        except BenchmarkError as error:
+            raise BenchmarkError(f"{method.name}.{name}: {error}") from error
+    return used
 
 
 def _resolve_dataset(cls: Any, name: str, values: dict[str, Any], data_root: Path) -> PluginSpec:
@@ -120,7 +141,14 @@ def instantiate_method(registry: Registry, plugin: PluginSpec) -> Method:
     """The method of a resolved spec."""
     cls = registry.load("method", plugin.name)
     method: Method = cls(hyper.resolve(cls.Params, plugin.params, plugin.name))
+    method.used = instantiate_used(registry, method, plugin.uses)
     return method
+
+
+def instantiate_used(registry: Registry, method: Method, used: Mapping[str, PluginSpec]) -> dict[str, Method | Noise]:
+    """Instances of the plugins that a method runs, by its names for them."""
+    build: dict[str, Any] = {"method": instantiate_method, "noise": instantiate_noise}
+    return {name: build[kind](registry, used[name]) for name, (kind, _) in method.uses().items()}
 
 
 def label(registry: Registry, kind: str, plugin: PluginSpec) -> str:

@@ -96,6 +96,7 @@ class PluginSpec:
         version: of a data set or noise model, whose output no code hash can see; None for methods.
         fingerprint: of the data, or of the file or data set that a noise model reads; None for others.
         parts: noise models that are applied one after the other; the name is then theirs joined by ``+``.
+        uses: other plugins that a method runs, by the method's names for them; see :meth:`benchmark.api.Method.uses`.
     """
 
     name: str
@@ -103,16 +104,23 @@ class PluginSpec:
     version: int | None = None
     fingerprint: str | None = None
     parts: tuple[PluginSpec, ...] = ()
+    uses: dict[str, PluginSpec] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable; :meth:`from_dict` reads it back."""
-        plain = {"name": self.name, "params": dict(self.params), "version": self.version, "fingerprint": self.fingerprint}
-        return {**plain, "parts": [part.to_dict() for part in self.parts]} if self.parts else plain
+        plain: dict[str, Any] = {"name": self.name, "params": dict(self.params), "version": self.version, "fingerprint": self.fingerprint}
+        if self.parts:
+            plain["parts"] = [part.to_dict() for part in self.parts]
+        if self.uses:
+            plain["uses"] = {name: used.to_dict() for name, used in self.uses.items()}
+        return plain
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PluginSpec:
         """The inverse of :meth:`to_dict`. Raises KeyError, TypeError or ValueError on anything else."""
-        return cls(**{**data, "parts": tuple(cls.from_dict(part) for part in data.get("parts", ()))})
+        nested: dict[str, Any] = {"parts": tuple(cls.from_dict(part) for part in dict(data).get("parts", ()))}
+        nested["uses"] = {name: cls.from_dict(used) for name, used in dict(data).get("uses", {}).items()}
+        return cls(**{**data, **nested})
 
     def draw_names(self) -> list[Any]:
         """What a draw of this noise model depends on: where a file lies is not part of it, what it holds is."""

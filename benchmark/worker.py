@@ -35,7 +35,7 @@ from benchmark.training.context import RunContext
 from benchmark.training.devices import resolve_device
 from benchmark.training.images import place
 from benchmark.training.mixture import lower_component
-from benchmark.training.oracle import Oracle
+from benchmark.training.oracle import LEDGER, Oracle
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +127,7 @@ def _run(
             if not evaluated:
                 raise BenchmarkError(f"{method.name} evaluated no epoch; its last stage must pass predictor= to run.epochs()")
             predictions = evaluated | _labels(prepared) | _sample_outputs(method, training)
+            predictions |= {"ledger": run.oracle.ledger()} if run.oracle.paid else {}
         except DivergedError as error:
             result |= {"status": "diverged", "reason": str(error)}
             predictions = {}
@@ -141,7 +142,8 @@ def _run(
         plain: dict[str, Any] = dict(predictions)
         with atomic_open(folder / "predictions.npz") as file:
             np.savez(file, **plain)
-        _write_samples(folder / "samples.parquet", prepared, predictions, method)
+        _write_samples(folder / "samples.parquet", prepared, predictions, method, run.final_probabilities().float().cpu())
+        _write_ledger(folder / "ledger.csv", prepared, predictions.get("ledger"))
     result["oracle"] = sorted(name for name, count in run.oracle.used.items() if count)
     # a method that diverged may lack what its diagnostics read
     result["diagnostics"] = {name: float(value) for name, value in method.diagnostics().items()} if predictions else {}
@@ -172,7 +174,8 @@ def _context(
 ) -> tuple[RunContext, RunObserver]:
     """The method's view of the run and the harness's."""
     wrong = prepared.wrong
-    oracle = Oracle(prepared.truth["train"], prepared.noise, float(wrong.mean()), training.num_classes, training.class_names)
+    truth, classes = prepared.truth["train"], (training.num_classes, training.class_names)
+    oracle = Oracle(truth, prepared.noise, float(wrong.mean()), *classes, given=prepared.labels["train"], seed=spec.seed)
     run = RunContext(
         training,
         spec.protocol,
@@ -246,8 +249,10 @@ def _sample_outputs(method: Method, data: TrainingData) -> dict[str, np.ndarray]
     return outputs
 
 
-def _write_samples(path: Path, prepared: PreparedData, predictions: dict[str, np.ndarray], method: Method) -> None:
-    """samples.parquet: one row a training sample."""
+def _write_samples(
+    path: Path, prepared: PreparedData, predictions: dict[str, np.ndarray], method: Method, forecast: torch.Tensor
+) -> None:
+    """samples.parquet: one row a training sample; ``forecast`` (n, K) is what the final predictor says of it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -256,12 +261,30 @@ def _write_samples(path: Path, prepared: PreparedData, predictions: dict[str, np
     for name in ("quality", "suspect", "corrected", "hardness", "open_set"):
         if f"train_{name}" in predictions:
             columns[name] = predictions[f"train_{name}"]
+    confidence, suggested = forecast.max(dim=1)
+    given = torch.from_numpy(predictions["train_given"]).view(-1, 1)
+    columns |= {"suggested": suggested.numpy(), "confidence": confidence.numpy()}
+    columns["given_probability"] = forecast.gather(1, given).squeeze(1).numpy()
     for name, values in method.sample_columns().items():
         columns[name] = values.detach().cpu().numpy()
     if prepared.arrays.paths is not None:
         columns["path"] = [prepared.arrays.paths[position] for position in positions]
     with atomic_open(path) as file:
         pq.write_table(pa.table(columns), file)
+
+
+def _write_ledger(path: Path, prepared: PreparedData, ledger: np.ndarray | None) -> None:
+    """ledger.csv, where labels were paid for: one row an answer, with the sample's index in the data set and the classes by name."""
+    if ledger is None:
+        return
+    import pandas as pd
+
+    table = pd.DataFrame(ledger, columns=list(LEDGER))
+    table.insert(1, "index", prepared.indices["train"][table.pop("sample")])
+    for name in ("given", "answer", "true"):
+        table[name] = np.asarray(prepared.arrays.classes, dtype=object)[table[name]]
+    with atomic_open(path) as file:
+        file.write(table.to_csv(index=False, lineterminator="\n").encode())
 
 
 @functools.cache

@@ -217,7 +217,10 @@ def test_samples_have_one_row_each(bench: Bench) -> None:
     bench.execute(key)
     folder = bench.folder / "runs" / key
     table, found = pd.read_parquet(folder / "samples.parquet"), arrays(folder)
-    assert list(table.columns) == ["index", "given", "true", "quality", "suspect", "corrected", "hardness", "mine", "path"]
+    forecast = ["suggested", "confidence", "given_probability"]
+    assert list(table.columns) == ["index", "given", "true", "quality", "suspect", "corrected", "hardness", *forecast, "mine", "path"]
+    agree = table["suggested"] == table["given"]
+    assert ((table["confidence"] == table["given_probability"]) == agree).all() and (table["confidence"] >= table["given_probability"]).all()
     assert (table["path"] == [f"{i}.png" for i in table["index"]]).all()
     assert (table["true"] == table["index"] % 3).all()
     assert (table["given"] == found["train_given"]).all() and (table["quality"] == found["train_quality"]).all()

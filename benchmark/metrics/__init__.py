@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from benchmark.metrics.annotation import annotation
 from benchmark.metrics.calibration import calibration
 from benchmark.metrics.classification import classification
 from benchmark.metrics.correction import correction
 from benchmark.metrics.detection import detection, open_set
 
-__all__ = ["calibration", "classification", "compute", "correction", "detection", "open_set", "test_metrics"]
+__all__ = ["annotation", "calibration", "classification", "compute", "correction", "detection", "open_set", "rounds", "test_metrics"]
 
 Metrics = dict[str, float | None]
 
@@ -29,7 +30,8 @@ def compute(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
     Returns:
         group → name → value: ``last``, ``last_k``, ``selected``, ``best`` and ``aux/<name>`` hold what
         :func:`test_metrics` returns, ``validation`` some of it against the noisy validation labels, ``detection``,
-        ``correction`` and (where images were replaced) ``open_set`` what the functions of that name return.
+        ``correction`` and (where images were replaced) ``open_set`` what the functions of that name return; of active
+        methods also ``annotation`` and ``round/<i>`` (:func:`rounds`).
 
     Raises:
         ValueError, IndexError: arrays whose shapes contradict each other.
@@ -46,6 +48,8 @@ def compute(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
         for array, group in names.items():
             if array in predictions:
                 groups[group] = test_metrics(labels, np.asarray(predictions[array]))
+        if "round_test" in predictions:
+            groups |= rounds(labels, predictions["round_test"], predictions["round_paid"], len(predictions["train_given"]))
     if "val_selected" in predictions and "val_labels" in predictions:
         forecast = test_metrics(np.asarray(predictions["val_labels"]), np.asarray(predictions["val_selected"]))
         groups["validation"] = {name: forecast[name] for name in ("accuracy", "balanced_accuracy", "nll")}
@@ -62,7 +66,24 @@ def compute(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
         groups["detection"] = detection(given[known], true[known], **{name: values[known] for name, values in optional.items()})
         if "train_corrected" in predictions:
             groups["correction"] = correction(given[known], true[known], np.asarray(predictions["train_corrected"])[known])
+        if "ledger" in predictions:
+            groups["annotation"] = annotation(np.asarray(predictions["ledger"]), len(given))
     return groups
+
+
+def rounds(labels: np.ndarray, probabilities: np.ndarray, paid: np.ndarray, n: int) -> dict[str, Metrics]:
+    """``round/<i>`` → every test metric, ``paid`` (labels paid for by then) and ``share`` (of the training samples).
+
+    Args:
+        labels: (t,) int64 true test labels.
+        probabilities: (R, t, K), of the model at the end of each round.
+        paid: (R,) labels paid for.
+        n: number of training samples.
+    """
+    return {
+        f"round/{number}": {**test_metrics(labels, forecast), "paid": float(bought), "share": float(bought) / n}
+        for number, (forecast, bought) in enumerate(zip(np.asarray(probabilities), np.asarray(paid), strict=True))
+    }
 
 
 def test_metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:

@@ -6,6 +6,8 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +33,9 @@ logger = logging.getLogger(__name__)
 Predictor = Callable[[Tensor], dict[str, Tensor]]
 """Normalised (B, C, H, W) images → named (B, K) probabilities; the main predictor is called ``""``."""
 
+Evaluator = Callable[["Tensor | MappedImages"], dict[str, Tensor]]
+"""uint8 images (or features) → named (B, K) probabilities on the device."""
+
 EVALUATION_BATCH = 512
 EVALUATION_BYTES = 128 * 2**20
 """Forward passes without gradients take this many images at a time, or as many as fit into this memory as float32."""
@@ -39,14 +44,40 @@ EVALUATION_BYTES = 128 * 2**20
 class Observer(Protocol):
     """The harness's side of a run: it sees the truth and the logs, the method does not."""
 
-    def after_epoch(self, line: dict[str, Any], predict: Callable[[Tensor | MappedImages], dict[str, Tensor]] | None) -> None:
-        """Record one finished epoch; evaluate if ``predict`` is given (it takes uint8 images)."""
+    def after_epoch(self, line: dict[str, Any], predict: Evaluator | None, *, final: bool = True) -> None:
+        """Record one finished epoch; evaluate if ``predict`` is given. Only epochs of the final stage can be selected."""
+
+    def after_round(self, paid: int, predict: Evaluator) -> None:
+        """Record a point of the curve over labels paid for."""
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of the observer."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore it."""
+
+
+class Watcher(Protocol):
+    """Looks on while another method's final stage trains; see :meth:`RunContext.phase`."""
+
+    def after_epoch(self, networks: Networks, line: dict[str, Any]) -> None:
+        """Look at the networks (in evaluation mode) after an epoch; ``line`` is that of the epoch in history.jsonl."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the watcher."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """A part of a run in which another method trains; the outermost has no name."""
+
+    name: str = ""
+    lr_scale: float = 1.0
+    evaluate: bool = True
+    watcher: Watcher | None = None
 
 
 class RunContext:
@@ -100,6 +131,8 @@ class RunContext:
         self._losses: Tensor = torch.zeros((), device=device)
         self._steps = 0
         self._begun: set[str] = set()
+        self._phase = _Phase()
+        self._final: Evaluator | None = None
         checkpoint.seed_generators(derive_seed("setup", seed))
 
     def observe(self, observer: Observer) -> None:
@@ -130,7 +163,7 @@ class RunContext:
                     bf16=self._bf16,
                 )
             modules.append(network.to(self.device))
-        built = Networks(modules, self.protocol, lr_scale=lr_scale)
+        built = Networks(modules, self.protocol, lr_scale=lr_scale * self._phase.lr_scale)
         self.parameters = max(self.parameters, built.parameter_count())
         return built
 
@@ -192,13 +225,15 @@ class RunContext:
             DivergedError: the mean loss of an epoch is not finite.
             BenchmarkError: the run has had a stage of this name.
         """
-        if stage in self._begun:
-            raise BenchmarkError(f"two training stages are called '{stage}'; every stage of a run needs a name of its own")
-        self._begun.add(stage)
+        name = f"{self._phase.name}-{stage}" if self._phase.name else stage  # what is drawn depends on the stage's own name alone
+        if name in self._begun:
+            raise BenchmarkError(f"two training stages are called '{name}'; every stage of a run needs a name of its own")
+        self._begun.add(name)
+        watcher = self._phase.watcher if predictor is not None else None
         total = self.protocol.epochs if epochs is None else epochs
         if predictor is not None:
             self.history.make_room(total)
-        first = self._resume(stage, networks, state)
+        first = self._resume(name, networks, state)
         saved = time.monotonic()
         for epoch in range(first, total):
             self._stage, self._epoch, self._passes = stage, epoch, 0
@@ -211,17 +246,60 @@ class RunContext:
             loss = float(self._losses) / max(1, self._steps)  # the one sync of an epoch
             seconds = time.perf_counter() - started
             if not math.isfinite(loss):
-                raise DivergedError(f"the loss is {loss} in epoch {epoch + 1} of stage {stage}; try a lower protocol.lr")
-            line = {"stage": stage, "epoch": epoch, "epochs": total, "loss": loss, "seconds": seconds}
+                raise DivergedError(f"the loss is {loss} in epoch {epoch + 1} of stage {name}; try a lower protocol.lr")
+            line = {"stage": name, "epoch": epoch, "epochs": total, "loss": loss, "seconds": seconds}
             line["samples"] = self.trained_samples - samples
             if self._observer is not None:
-                self._observer.after_epoch(line, self._evaluator(networks, predictor) if predictor else None)
+                evaluator = self._evaluator(networks, predictor) if predictor and self._phase.evaluate else None
+                self._observer.after_epoch(line, evaluator, final=not self._phase.name)
+            if watcher is not None:
+                networks.train(False)
+                watcher.after_epoch(networks, line)
             last = epoch + 1 == total
             if last or time.monotonic() - saved >= self._checkpoint_seconds:
-                self._save(stage, networks, state, epoch + 1, finished=last)
+                self._save(name, networks, state, epoch + 1, finished=last)
                 saved = time.monotonic()
         networks.train(False)
         self._stage, self._epoch, self._passes = stage, total, 0  # what follows draws the same, resumed or not
+        if predictor is not None and not self._phase.name:
+            self._final = self._evaluator(networks, predictor)
+
+    @contextmanager
+    def phase(self, name: str, *, lr_scale: float = 1.0, evaluate: bool = False, watcher: Watcher | None = None) -> Iterator[None]:
+        """A part of the run in which another method trains from beginning to end, as it would alone.
+
+        What it draws is what it would draw alone: weights, batches, augmentation. Its stages are kept under names that begin with
+        the phase's; it has a training history of its own, which is ``run.history`` until the phase ends; and none of its epochs can
+        become the run's selected or last one.
+
+        Args:
+            name: unique within the run.
+            lr_scale: factor on the learning rate of its networks.
+            evaluate: evaluate its final stage on the validation and test part after each epoch, for history.jsonl and the watcher.
+            watcher: looks at the networks after each epoch of its final stage; checkpointed.
+        """
+        outer, history = self._phase, self.history
+        self._phase = _Phase(name, lr_scale, evaluate, watcher)
+        self.history = SampleHistory(self._data.n, self.protocol.epochs, self.device)
+        try:
+            yield
+        finally:
+            self._phase, self.history = outer, history
+
+    def end_round(self, networks: Networks, predictor: Predictor) -> None:
+        """Evaluate now, as a point of the curve of accuracy over labels paid for; how many those are the oracle knows."""
+        if self._observer is not None:
+            self._observer.after_round(self.oracle.paid, self._evaluator(networks, predictor))
+
+    def final_probabilities(self) -> Tensor:
+        """(n, K) probabilities of the training images by the final stage's main predictor after its last epoch, no augmentation.
+
+        Raises:
+            BenchmarkError: no stage has ended that has a predictor.
+        """
+        if self._final is None:
+            raise BenchmarkError("no stage with predictor= has ended; the last stage of a method must pass one to run.epochs()")
+        return self._final(self._data.images)[""]
 
     def step(self, networks: Networks, loss: Any, samples: int = 0, *, after_backward: Callable[[], None] | None = None) -> None:
         """Differentiate a loss, step the optimisers and count: what every training loop calls once a batch.
@@ -280,7 +358,7 @@ class RunContext:
         self._passes += 1
         return torch_generator("batches", self.seed, self._stage, self._epoch, self._passes)
 
-    def _evaluator(self, networks: Networks, predictor: Predictor) -> Callable[[Tensor | MappedImages], dict[str, Tensor]]:
+    def _evaluator(self, networks: Networks, predictor: Predictor) -> Evaluator:
         @torch.no_grad()
         def predict(images: Tensor | MappedImages) -> dict[str, Tensor]:
             networks.train(False)
@@ -310,7 +388,8 @@ class RunContext:
             "observer": None if self._observer is None else self._observer.state_dict(),
             "generators": checkpoint.generator_states(self.device, self._generators),
             "trained_samples": self.trained_samples,
-            "oracle": dict(self.oracle.used),
+            "oracle": self.oracle.state_dict(),
+            "watcher": None if self._phase.watcher is None else self._phase.watcher.state_dict(),
         }
         checkpoint.save(path, payload)
 
@@ -332,8 +411,9 @@ class RunContext:
                 self._observer.load_state_dict(payload["observer"])
             self._restored = checkpoint.restore_generators(payload["generators"], self.device, self._generators)
             self.trained_samples = int(payload["trained_samples"])
-            self.oracle.used.clear()
-            self.oracle.used.update(payload["oracle"])
+            self.oracle.load_state_dict(payload["oracle"])
+            if self._phase.watcher is not None:
+                self._phase.watcher.load_state_dict(payload["watcher"])
             logger.info("stage %s: resumed after %d epochs", stage, payload["done"])
             return int(payload["done"])
         return 0

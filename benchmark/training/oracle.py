@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import torch
 
 from benchmark.api import Noise, Samples
 from benchmark.errors import BenchmarkError
+from benchmark.seeds import numpy_generator
+
+LEDGER = ("round", "sample", "rater", "given", "answer", "true")
+"""The columns of a ledger: one row an answer that was paid for; ``sample`` is a position in the training set."""
 
 
 class Oracle:
@@ -19,16 +26,29 @@ class Oracle:
         realised_rate: share of training labels that are wrong for their image; None where unknown.
         num_classes: K.
         class_names: K names.
+        given: (n,) int64 given training labels, for the ledger.
+        seed: of the annotators' errors.
 
     Attributes:
         used: question → how often it was asked (for labels: how many were returned).
     """
 
     def __init__(
-        self, truth: np.ndarray | None, noise: Noise, realised_rate: float | None, num_classes: int, class_names: tuple[str, ...]
+        self,
+        truth: np.ndarray | None,
+        noise: Noise,
+        realised_rate: float | None,
+        num_classes: int,
+        class_names: tuple[str, ...],
+        *,
+        given: np.ndarray | None = None,
+        seed: int = 0,
     ) -> None:
         self._truth, self._noise, self._rate = truth, noise, realised_rate
         self._num_classes, self._class_names = num_classes, class_names
+        self._given, self._seed = given, seed
+        self._answers: dict[int, np.ndarray] = {}
+        self._ledger: list[np.ndarray] = []
         self.used: Counter[str] = Counter()
 
     @property
@@ -70,3 +90,71 @@ class Oracle:
             raise LookupError("these data have no reference labels")
         self.used["labels"] += len(indices)
         return self._truth[indices]
+
+    def annotate(self, samples: np.ndarray, round_number: int, raters: Sequence[Noise | None] = (None,)) -> np.ndarray:
+        """New labels of (m,) training samples by people who look at them. Every answer is paid for and goes into the ledger.
+
+        Each rater answers each sample; the class with the most votes counts, of several the one that the earliest rater named.
+        Metered as ``labels``, one an answer.
+
+        Args:
+            samples: (m,) positions in the training set, each once.
+            round_number: for the ledger.
+            raters: None is always right; a noise model errs as it would on the true labels, the same way whenever he is asked.
+
+        Returns:
+            (m,) int64 labels.
+
+        Raises:
+            LookupError: there is no reference, or a rater's noise model needs more than labels.
+        """
+        if self._truth is None:
+            raise LookupError("these data have no reference labels")
+        answers = np.stack([self._rater(number, model)[samples] for number, model in enumerate(raters)])
+        votes = np.zeros((len(samples), self._num_classes))
+        for number, row in enumerate(answers):
+            votes[np.arange(len(samples)), row] += 1 + 0.5 ** (number + 1)  # what breaks a tie stays below one vote
+        given = self._truth if self._given is None else self._given
+        for number, row in enumerate(answers):
+            columns = (np.full(len(samples), round_number), samples, np.full(len(samples), number), given[samples], row)
+            self._ledger.append(np.stack([*columns, self._truth[samples]], axis=1).astype(np.int64))
+        self.used["labels"] += answers.size
+        return votes.argmax(axis=1).astype(np.int64)
+
+    def leak(self, samples: np.ndarray) -> np.ndarray:
+        """True labels of (m,) samples that nobody pays for, as a released program hands them out. Metered as ``unpaid_labels``.
+
+        Raises:
+            LookupError: there is no reference.
+        """
+        if self._truth is None:
+            raise LookupError("these data have no reference labels")
+        self.used["unpaid_labels"] += len(samples)
+        return self._truth[samples]
+
+    @property
+    def paid(self) -> int:
+        """How many answers were paid for."""
+        return sum(len(rows) for rows in self._ledger)
+
+    def ledger(self) -> np.ndarray:
+        """(q, 6) int64, the columns of :data:`LEDGER`: every answer in the order of asking."""
+        return np.concatenate(self._ledger) if self._ledger else np.zeros((0, len(LEDGER)), dtype=np.int64)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The meters and the ledger, for a checkpoint."""
+        return {"used": dict(self.used), "ledger": torch.from_numpy(self.ledger())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore them; whatever was asked since then is forgotten."""
+        self.used = Counter(state["used"])
+        self._ledger = [state["ledger"].cpu().numpy()] if len(state["ledger"]) else []
+
+    def _rater(self, number: int, model: Noise | None) -> np.ndarray:
+        assert self._truth is not None
+        if model is None:
+            return self._truth
+        if number not in self._answers:
+            samples = Samples(self._truth, self._num_classes, self._class_names)
+            self._answers[number] = model.apply(samples, numpy_generator("rater", self._seed, number))
+        return self._answers[number]

@@ -27,7 +27,7 @@ class Curve:
     def __init__(self, features: torch.Tensor, labels: np.ndarray) -> None:
         self.features, self.labels, self.accuracies = features, labels, []
 
-    def after_epoch(self, line, predict) -> None:
+    def after_epoch(self, line, predict, *, final=True) -> None:
         if predict is not None:
             self.accuracies.append(float((predict(self.features)[""].argmax(dim=1).numpy() == self.labels).mean()))
 

@@ -35,7 +35,7 @@ class Watcher:
         self.now = 0
         self.epochs: list[str] = []
 
-    def after_epoch(self, line: dict[str, Any], predict: Callable[[Tensor], dict[str, Tensor]] | None) -> None:
+    def after_epoch(self, line: dict[str, Any], predict: Callable[[Tensor], dict[str, Tensor]] | None, *, final: bool = True) -> None:
         if predict is not None:
             predict(self.images)
         if self.kill_after == self.now:
@@ -237,7 +237,7 @@ def test_history_lines_count_samples_and_mean_losses(context: Build) -> None:
     lines: list[dict[str, Any]] = []
     run = context(n=20, lr=0.0, optimizer="sgd")
     watcher = Watcher(None, run._data.images[:2])
-    watcher.after_epoch = lambda line, predict: lines.append(line)  # type: ignore[method-assign]
+    watcher.after_epoch = lambda line, predict, **_: lines.append(line)  # type: ignore[method-assign]
     run.observe(watcher)
     networks = run.networks(2)
     losses = []
