@@ -39,10 +39,10 @@ def resolve_noise_rate(setting: float | str, data: TrainingData, run: RunContext
     if isinstance(setting, (int, float)):
         return float(setting)
     if setting == "oracle" or (setting == "auto" and run.oracle.knows_rate):
-        rate = run.oracle.noise_rate()
-        if rate is None:
-            raise BenchmarkError("noise_rate=oracle needs data with reference labels; use noise_rate=estimate or a number")
-        return rate
+        try:
+            return run.oracle.noise_rate()
+        except LookupError as error:
+            raise BenchmarkError(f"noise_rate=oracle cannot be had: {error}; use noise_rate=estimate or a number") from None
     everything = torch.arange(data.n, device=run.device)
     if setting == "incv":
         return noisy_cross_validation(run, everything, data.labels, data.num_classes)

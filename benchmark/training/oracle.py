@@ -59,10 +59,15 @@ class Oracle:
         """
         return self._noise.injected and bool(self._rate)
 
-    def noise_rate(self) -> float | None:
-        """The realised share of wrong training labels, None where there is no reference. Metered as ``noise_rate``."""
-        if self._rate is not None:
-            self.used["noise_rate"] += 1
+    def noise_rate(self) -> float:
+        """The realised share of wrong training labels. Metered as ``noise_rate``.
+
+        Raises:
+            LookupError: there is no reference.
+        """
+        if self._rate is None:
+            raise LookupError("these data have no reference labels")
+        self.used["noise_rate"] += 1
         return self._rate
 
     def imitate_noise(self, labels: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:

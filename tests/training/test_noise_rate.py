@@ -120,5 +120,7 @@ def test_auto_estimates_where_nothing_was_injected(context: Callable[..., RunCon
 
 
 def test_the_oracle_of_data_without_a_reference_has_no_rate(context: Callable[..., RunContext]) -> None:
-    with pytest.raises(BenchmarkError, match="noise_rate=oracle needs data with reference labels"):
+    with pytest.raises(
+        BenchmarkError, match=r"^noise_rate=oracle cannot be had: these data have no reference labels; use noise_rate=estimate or a number$"
+    ):
         asked(context, "oracle", noise("human"), None)

@@ -29,7 +29,9 @@ def test_the_rate_is_metered_where_it_is_told() -> None:
     assert asked.noise_rate() == asked.noise_rate() == 0.3
     assert asked.used == {"noise_rate": 2}
     silent = oracle(rate=None)
-    assert silent.noise_rate() is None and not silent.used
+    with pytest.raises(LookupError, match="no reference labels"):
+        silent.noise_rate()
+    assert not silent.used
 
 
 def test_labels_are_metered_one_by_one() -> None:
