@@ -1,0 +1,257 @@
+"""From cells to outcomes: the plan, ready data, runs with progress and mirror, and what went wrong."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.cli import options as opt
+from benchmark.cli.cells import count, identity
+from benchmark.cli.output import aside, note, warnings_shown, write_json, write_table
+from benchmark.errors import BenchmarkError
+
+if TYPE_CHECKING:
+    from benchmark.driver import CampaignResult, Plan
+    from benchmark.engines.base import WorkerOptions
+    from benchmark.registry import Registry
+    from benchmark.spec import RunSpec
+
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, metavar="N", help="Runs at a time. Default: one a core, one a GPU.", show_default=False)
+]
+Gpus = Annotated[str, typer.Option("--gpus", metavar="IDS", help="GPUs to deal the jobs over, e.g. 0,1.")]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu or cuda[:i].")]
+Threads = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="CPU threads of one run; another number rounds otherwise.")]
+Timeout = Annotated[float | None, typer.Option("--timeout", min=1, metavar="SECONDS", help="Limit for one run.")]
+NoTracking = Annotated[bool, typer.Option("--no-tracking", help="Do not mirror the runs in MLflow.")]
+Stale = Annotated[str, typer.Option("--stale", metavar="POLICY", help="Results of other code: rerun, keep or error.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run failed and diverged cells again.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the cells and what would be done; write nothing.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the table and failures only.")]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How the cells of a command are run, whatever they are; the options of the same names.
+
+    Raises:
+        BenchmarkError: a value that no run could use.
+    """
+
+    runs: Path
+    jobs: int | None
+    gpus: str
+    device: str
+    threads: int
+    timeout: float | None
+    plugins: Sequence[str] | None
+    data_root: Path | None
+    tracking_uri: str | None
+    no_tracking: bool
+    stale: str
+    retry_failed: bool
+    dry_run: bool
+    fmt: str
+    quiet: bool
+
+    def __post_init__(self) -> None:
+        from benchmark.driver import STALE_POLICIES
+
+        opt.check_choice("--format", self.fmt, opt.FORMATS)
+        opt.check_choice("--stale", self.stale, STALE_POLICIES)
+        _ = self.gpu_ids, self.worker  # refuse what they cannot be made of
+
+    @property
+    def gpu_ids(self) -> list[str]:
+        """The GPUs of ``--gpus``."""
+        ids = [part.strip() for part in self.gpus.split(",")] if self.gpus.strip() else []
+        if not all(re.fullmatch(r"[\w:/-]+", part) for part in ids):
+            raise BenchmarkError(f"--gpus '{self.gpus}' is not a list of GPU ids, e.g. 0,1")
+        return ids
+
+    @property
+    def worker(self) -> WorkerOptions:
+        """What every worker is told."""
+        device = "cuda" if self.gpu_ids and self.device == "auto" else self.device  # without its GPU it must not fall back to the CPU
+        return worker_options(self.runs, device, self.threads, self.data_root, self.plugins, timeout=self.timeout, stale=self.stale)
+
+
+def make_plan(registry: Registry, cells: Sequence[RunSpec], conditions: Conditions, told: set[str]) -> Plan:
+    """What is there of the cells and what is to be run.
+
+    Args:
+        told: the warnings that were printed; see :func:`benchmark.cli.output.warnings_shown`.
+    """
+    from benchmark import driver
+    from benchmark.store import RunStore
+
+    with aside(), warnings_shown(told):
+        plan = driver.plan(registry, cells, RunStore(conditions.runs), conditions.stale, conditions.retry_failed)
+    if plan.pending and not conditions.dry_run:
+        opt.check_devices(conditions.device, conditions.gpu_ids)
+    return plan
+
+
+def announce(plan: Plan, what: str, conditions: Conditions) -> None:
+    """The plan in one line and, for ``--dry-run``, as a table of the cells."""
+    if not conditions.quiet:
+        note(f"{what}: {_to_do(plan, max(_jobs(plan, conditions), len(conditions.gpu_ids)))}")
+    if conditions.dry_run:
+        _print_plan(plan, conditions.fmt)
+
+
+def make_data_ready(plan: Plan, registry: Registry, conditions: Conditions, told: set[str]) -> None:
+    """Downloads, decoding and features before the first run, where their progress can be seen.
+
+    What may leave too few samples, and noise that reads a file or another data set, is tried once: no cell need fail over it.
+    """
+    from benchmark.files import default_data_root
+    from benchmark.prepare import make_ready, prepare
+    from benchmark.progress import Preparation
+
+    data_root = conditions.data_root or default_data_root()
+    with aside(), warnings_shown(told), Preparation(quiet=conditions.quiet) as report:
+        for dataset in {identity(cell.spec, "dataset"): cell.spec.dataset for cell in plan.pending}.values():
+            make_ready(dataset, registry, data_root, conditions.worker.device, report)
+        doubtful = [cell.spec for cell in plan.pending if _may_not_fit(cell.spec)]
+        for spec in {(identity(spec, "dataset"), identity(spec, "noise")): spec for spec in reversed(doubtful)}.values():
+            prepare(spec, registry, data_root)
+
+
+def execute(plan: Plan, conditions: Conditions, told: set[str]) -> CampaignResult:
+    """Run what is pending, with progress and mirror."""
+    from benchmark import driver
+    from benchmark.engines import make_engine
+    from benchmark.progress import make_progress
+    from benchmark.tracking import make_tracker
+
+    progress = make_progress(len(plan.pending), quiet=conditions.quiet)
+    with aside(), warnings_shown(told):
+        tracker = make_tracker(not conditions.no_tracking and bool(plan.pending), conditions.tracking_uri, conditions.runs)
+        engine = make_engine(conditions.worker, _jobs(plan, conditions), conditions.gpu_ids)
+        return driver.execute(plan, engine, tracker, progress)
+
+
+def results_of(campaign: CampaignResult) -> list[dict[str, Any]]:
+    """The contents of ``result.json`` of the command's cells, in their order, each with a key ``stale``; cells without are left out."""
+    plan = campaign.plan
+    kept_stale = {cell.key for cell in plan.cells if cell.status == "stale" and not cell.pending}
+    found = {cell.key: plan.store.result(cell.key) for cell in plan.cells}
+    return [{**result, "stale": key in kept_stale} for key, result in found.items() if result is not None]
+
+
+def conclude(campaign: CampaignResult, conditions: Conditions) -> int:
+    """Say what ended badly and where everything is; returns the exit code."""
+    _print_failures(campaign, conditions.worker)
+    if not conditions.quiet:
+        note(_places(conditions.runs, conditions.tracking_uri, mirrored=not conditions.no_tracking))
+    if campaign.interrupted:
+        cells = len(campaign.plan.cells)
+        note(f"interrupted; {campaign.finished} of {cells} cells done; run the same command again to resume")
+    return campaign.exit_code
+
+
+def worker_options(
+    runs: Path, device: str, threads: int, data_root: Path | None, plugins: Sequence[str] | None, **more: Any
+) -> WorkerOptions:
+    """The options of a worker, checked."""
+    from benchmark.engines.base import WorkerOptions
+
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise BenchmarkError(f"--device {device} is not auto, cpu or cuda[:i]")
+    return WorkerOptions(runs=runs, device=device, threads=threads, data_root=data_root, plugins=tuple(plugins or ()), **more)
+
+
+def _to_do(plan: Plan, jobs: int) -> str:
+    """What is there, what is to run and how long that takes."""
+    from benchmark.progress import duration
+
+    states = ", ".join(f"{number} {status}" for status, number in plan.counts.items())
+    if not plan.pending:
+        return f"{states}; nothing to run"
+    if plan.estimate_seconds is None:
+        expected = "no estimate yet"
+    else:
+        expected = f"about {duration(plan.estimate_seconds / jobs)}"
+        if plan.unestimated:
+            expected += f" and {count(plan.unestimated, 'cells')} without estimate"
+    return f"{states}; {len(plan.pending)} to run, {expected}"
+
+
+def _may_not_fit(spec: RunSpec) -> bool:
+    thinned = {"imbalance", "subset"} & set(spec.dataset.params)
+    return bool(thinned) or any(part.fingerprint is not None for part in spec.noise.parts or (spec.noise,))
+
+
+def _print_plan(plan: Plan, fmt: str) -> None:
+    rows = [
+        {
+            "run_key": cell.key,
+            "method": cell.spec.labels["method"],
+            "dataset": cell.spec.labels["dataset"],
+            "noise": cell.spec.labels["noise"],
+            "seed": cell.spec.seed,
+            "status": str(cell.status),
+            "action": "run" if cell.pending else "keep",
+        }
+        for cell in plan.cells
+    ]
+    if fmt == "json":
+        write_json(rows)
+    else:
+        write_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _print_failures(campaign: CampaignResult, options: WorkerOptions) -> None:
+    """One line a cell that ended badly: why, where its log is, and how to repeat it."""
+    store = campaign.plan.store
+    for cell, outcome in campaign.bad:
+        log = store.folder(cell.key) / "log.txt"
+        place = f"; log: {log}" if log.exists() else ""
+        note(f"{outcome.status}  {cell.label}: {outcome.message or 'no message'}{place}; repeat: {repeat_command(cell.key, options)}")
+    if any(cell.ended in ("failed", "diverged") for cell in campaign.plan.cells):
+        note("cells that ended so before are not run again; --retry-failed runs them")
+
+
+def _places(runs: Path, uri: str | None, mirrored: bool) -> str:
+    from benchmark.tracking.command import masked
+    from benchmark.tracking.tracker import is_installed, store_uri
+
+    location = store_uri(uri, runs)
+    return f"runs: {runs}" + (f"; tracking: {masked(location, location)}" if mirrored and is_installed() else "")
+
+
+def repeat_command(key: str, options: WorkerOptions) -> str:
+    """The command that runs one cell again in the foreground."""
+    words = ["python", "-m", "benchmark", "worker", key, "--runs", str(options.runs)]
+    words += [word for path in options.plugins for word in ("--plugin", path)]
+    if options.data_root is not None:
+        words += ["--data-root", str(options.data_root)]
+    if options.device != "auto":
+        words += ["--device", options.device]
+    if options.threads != 1:
+        words += ["--threads", str(options.threads)]
+    return shlex.join(words)
+
+
+def _jobs(plan: Plan, conditions: Conditions) -> int:
+    """As many runs at a time as asked for, or as the cores bear, one a GPU, never more than there are cells."""
+    from benchmark.engines import available_cores
+
+    gpus, device, pending = conditions.gpu_ids, conditions.device, len(plan.pending)
+    if conditions.jobs:
+        return conditions.jobs
+    if gpus or device.startswith("cuda") or pending < 2:
+        return max(1, len(gpus))
+    if device == "auto":
+        import torch
+
+        if torch.cuda.is_available():
+            return 1
+    return max(1, min(available_cores() // conditions.threads, pending))
