@@ -371,6 +371,14 @@ class Method(Plugin):
         line, e.g. ``{"lnl": ("method", "coteaching_vog:mix_ratio=0.5")}``. They are part of the run's identity, code included."""
         return {}
 
+    def fingerprint(self) -> str | None:
+        """A short text that changes whenever a file that the method reads changes; part of a run's identity. The default is none.
+
+        Raises:
+            BenchmarkError: the file is missing or unusable.
+        """
+        return None
+
     def supports(self, data: TrainingData) -> str | None:
         """None, or the reason why this method cannot run on these data; the cell is then skipped with that reason."""
         return None

@@ -46,7 +46,8 @@ def resolve_plugin(registry: Registry, kind: str, setting: Setting, overrides: O
     resolved = hyper.resolve(cls.Params, values, setting.name)
     params = dataclasses.asdict(resolved)
     if kind == "method":
-        return PluginSpec(setting.name, params, uses=resolve_used(registry, cls(resolved), data_root))
+        method = cls(resolved)
+        return PluginSpec(setting.name, params, fingerprint=method.fingerprint(), uses=resolve_used(registry, method, data_root))
     plugin = PluginSpec(setting.name, params, int(cls.manifest.get("version", 1)))
     return dataclasses.replace(plugin, fingerprint=noise_fingerprint(registry, cls(resolved), data_root))
 
@@ -138,9 +139,15 @@ def open_dataset(registry: Registry, text: str, data_root: Path) -> tuple[Datase
 
 
 def instantiate_method(registry: Registry, plugin: PluginSpec) -> Method:
-    """The method of a resolved spec."""
+    """The method of a resolved spec.
+
+    Raises:
+        BenchmarkError: a parameter that the method does not have, or a file that it reads is not what it was when the run was planned.
+    """
     cls = registry.load("method", plugin.name)
     method: Method = cls(hyper.resolve(cls.Params, plugin.params, plugin.name))
+    if method.fingerprint() != plugin.fingerprint:
+        raise BenchmarkError(f"what method {plugin.name} reads has changed since this run was planned; give the command again")
     method.used = instantiate_used(registry, method, plugin.uses)
     return method
 

@@ -94,7 +94,7 @@ class PluginSpec:
         name: as registered.
         params: every parameter, defaults included; of a data set also those common options that are not at their default.
         version: of a data set or noise model, whose output no code hash can see; None for methods.
-        fingerprint: of the data, or of the file or data set that a noise model reads; None for others.
+        fingerprint: of the data, of the file or data set that a noise model reads, or of the file that a method reads; None for others.
         parts: noise models that are applied one after the other; the name is then theirs joined by ``+``.
         uses: other plugins that a method runs, by the method's names for them; see :meth:`benchmark.api.Method.uses`.
     """

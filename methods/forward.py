@@ -26,21 +26,11 @@ class ForwardParams:
 
     matrix: str = hp("confident_joint", help="anchor, confident_joint (both estimate), oracle (counts true labels), or a .csv or .npy file")
     percentile: float = hp(97.0, 50.0, 100.0, tune=False, help="anchor: where the anchor stands among a class's probabilities")
-    content: str = hp("", tune=False, help="of a file, its hash; filled in, so that another content is another run")
 
     def __post_init__(self):
-        """Refuse what is neither a word nor a file, and tie the run to the file's content; ValueError with the reason."""
-        if self.matrix in SOURCES:
-            return
-        try:
-            if Path(self.matrix).suffix not in (".csv", ".npy"):
-                raise unknown_name("source of the matrix", self.matrix, SOURCES, "or give a .csv or .npy file")
-            found = digest("forward", resolve_file("forward", "matrix", self.matrix))
-        except BenchmarkError as error:
-            raise ValueError(str(error).removeprefix("forward: ")) from None
-        if self.content not in ("", found):
-            raise ValueError(f"{self.matrix} has changed since this run was planned (now {found}); run the command again")
-        object.__setattr__(self, "content", found)
+        """Refuse what is neither a word nor the name of such a file; ValueError with the reason."""
+        if self.matrix not in SOURCES and Path(self.matrix).suffix not in (".csv", ".npy"):
+            raise ValueError(str(unknown_name("source of the matrix", self.matrix, SOURCES, "or give a .csv or .npy file")))
 
 
 @method(
@@ -54,6 +44,13 @@ class Forward(Method):
     """Minimises −log Σ_k p_k T[k, y], with T estimated from out-of-fold predictions, read from a file or told by the oracle."""
 
     Params = ForwardParams
+
+    def fingerprint(self):
+        """Digest of the matrix's file, if it comes from one, so that another content is another run; BenchmarkError if there is none."""
+        return None if self.params.matrix in SOURCES else digest(self.name, self._file())
+
+    def _file(self):
+        return resolve_file(self.name, "matrix", self.params.matrix)
 
     def setup(self, data, run):
         """What the predictions and T together said of each sample's true class, summed over the epochs."""
@@ -74,7 +71,7 @@ class Forward(Method):
         """(K, K) float64, rows add up to 1."""
         source, labels = self.params.matrix, data.labels.cpu().numpy()
         if source not in SOURCES:
-            path = Path(source).expanduser()
+            path = self._file()
             return check_transition(self.name, read_matrix(self.name, path, data.num_classes, data.class_names), str(path))
         if source == "oracle":
             try:

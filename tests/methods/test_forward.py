@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
 from benchmark.conformance import tiny_run
 from benchmark.errors import BenchmarkError
+from benchmark.grammar import parse_settings
 from benchmark.params import resolve
 from benchmark.registry import Registry
+from benchmark.resolve import instantiate_method, resolve_plugin
+from benchmark.spec import PluginSpec
 from benchmark.training.transition import counted_matrix
 
 Forward = Registry().load("method", "forward")
@@ -88,7 +89,6 @@ def test_files_that_hold_no_transition_matrix(tmp_path, name, content, message):
             r"^forward: unknown source of the matrix 'anchors'; did you mean 'anchor'\?; known: .*; or give a \.csv or \.npy file$",
         ),
         ("", r"^forward: unknown source of the matrix ''"),
-        ("no/such/T.csv", r"^forward: no/such/T\.csv is no file; give the path of one"),
     ],
 )
 def test_what_is_neither_a_word_nor_a_file(matrix, message):
@@ -96,16 +96,30 @@ def test_what_is_neither_a_word_nor_a_file(matrix, message):
         resolve(Forward.Params, {"matrix": matrix}, "forward")
 
 
+def planned(setting, folder):
+    registry = Registry()
+    return registry, resolve_plugin(registry, "method", parse_settings(setting, what="method")[0], {}, folder)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    for refused in (lambda: planned("forward:matrix=no/such/T.csv", tmp_path), lambda: tiny_run(Forward, matrix="no/such/T.csv")):
+        with pytest.raises(
+            BenchmarkError, match=r"^forward: no/such/T\.csv is no file; give the path of one, absolute or from the working"
+        ):
+            refused()
+
+
 def test_another_content_is_another_run(tmp_path):
-    """The content is a parameter that fills itself in, so it is part of a run's key; a planned run does not take another."""
+    """The digest of the file is part of a run's key; a planned run does not take another content."""
     path = saved(tmp_path, np.eye(3))
-    planned = dataclasses.asdict(resolve(Forward.Params, {"matrix": path}, "forward"))
-    assert len(planned["content"]) == 16
-    assert dataclasses.asdict(resolve(Forward.Params, planned, "forward")) == planned
+    registry, plugin = planned(f"forward:matrix={path}", tmp_path)
+    assert len(plugin.fingerprint) == 16 and set(plugin.params) == {"matrix", "percentile"}
+    assert instantiate_method(registry, PluginSpec.from_dict(plugin.to_dict())).params.matrix == path
     saved(tmp_path, np.full((3, 3), 1 / 3))
-    assert dataclasses.asdict(resolve(Forward.Params, {"matrix": path}, "forward"))["content"] != planned["content"]
-    with pytest.raises(BenchmarkError, match=r"^forward: .*T\.npy has changed since this run was planned"):
-        resolve(Forward.Params, planned, "forward")
+    assert planned(f"forward:matrix={path}", tmp_path)[1].fingerprint != plugin.fingerprint
+    with pytest.raises(BenchmarkError, match=r"^what method forward reads has changed since this run was planned; give the command again$"):
+        instantiate_method(registry, plugin)
+    assert planned("forward:matrix=anchor", tmp_path)[1].fingerprint is None
 
 
 def test_a_csv_in_another_order_of_classes_is_put_right(tmp_path):
