@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmark.api import Samples
 from benchmark.noise_record import record
+from benchmark.registry import Registry
 
 
 def test_by_hand() -> None:
@@ -33,6 +35,26 @@ def test_solvable_needs_a_strict_majority_over_each_rival_only() -> None:
     assert record(true, np.array([0, 0, 1, 2, 3]), 4, None)["solvable"]  # 40 % right, rivals 20 % each
     assert not record(true, np.array([0, 0, 1, 1, 3]), 4, None)["solvable"]
     assert record(true, true, 1, None)["solvable"]
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "classes", "solvable"),
+    [
+        *(("symmetric", 0.9, k, k > 10) for k in (7, 8, 9, 11)),  # the true label leads below (K − 1)/K: 0.857, 0.875, 0.889, 0.909
+        ("symmetric", 0.85, 7, True),
+        ("symmetric", 0.49, 2, True),
+        ("symmetric", 0.5, 2, False),
+        ("pairflip", 0.45, 9, True),
+        ("pairflip", 0.5, 9, False),
+        ("pairflip", 0.55, 9, False),
+    ],
+)
+def test_noise_that_hides_the_true_class_is_flagged(name: str, rate: float, classes: int, solvable: bool) -> None:
+    """T_ii > T_ij for all j ≠ i, as it was drawn; beyond that no method can be expected to find the true class."""
+    cls = Registry().load("noise", name)
+    true = np.repeat(np.arange(classes), 1000)
+    noisy = cls(cls.Params(rate=rate)).apply(Samples(true, classes), np.random.default_rng(0))
+    assert record(true, noisy, classes, rate)["solvable"] is solvable
 
 
 def test_empty_and_without_rate() -> None:

@@ -40,6 +40,15 @@ def test_every_class_has_its_exact_share(k: int, rate: float, seed: int) -> None
     assert np.abs(counts - expected).max() < 1 + 1e-6
 
 
+def test_draws_differ_in_who_is_hit_and_not_in_how_many() -> None:
+    """Labels that flip independently miss the rate by √(r (1 − r)/n) in every draw, 6.5 % here; every draw here has it exactly,
+    and still each sample is hit with probability r."""
+    labels, rate, draws = np.arange(50) % 2, 0.3, 500
+    wrong = np.array([flip(labels, 2, seed=seed, rate=rate) != labels for seed in range(draws)])
+    assert wrong.sum(axis=1).tolist() == [15] * draws
+    assert np.abs(wrong.mean(axis=0) - rate).max() < 4.5 * np.sqrt(rate * (1 - rate) / draws)
+
+
 def test_wrong_labels_are_uniform_over_the_other_classes() -> None:
     labels = np.repeat(np.arange(4), 25_000)
     noisy = flip(labels, 4, rate=0.3)
@@ -63,6 +72,13 @@ def test_protected_classes_neither_flip_nor_receive(protect: str) -> None:
     assert np.array_equal(noisy[protected], labels[protected])
     assert not np.isin(noisy[~protected], (1, 3)).any()
     assert (noisy != labels).sum() == 250  # half of the 500 that are not protected
+
+
+@pytest.mark.parametrize(("protect", "rate"), [("", 0.8), ("0+1", 0.8 * 7 / 9)])
+def test_only_protected_classes_take_from_the_whole_rate(protect: str, rate: float) -> None:
+    """Without any, 80 % of all labels are wrong; with two of nine alike frequent classes it is 80 % of the other seven ninths."""
+    labels = np.arange(9000) % 9
+    assert (flip(labels, 9, rate=0.8, protect=protect) != labels).mean() == pytest.approx(rate, abs=1e-3)
 
 
 def test_a_name_goes_before_an_id_and_may_hold_a_plus() -> None:
