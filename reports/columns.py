@@ -47,13 +47,15 @@ COLUMNS: tuple[Column, ...] = (
     Column("detection/clean_hard_kept", "hard kept"),
     Column("detection/clean_hard_kept_at_rate", "hard kept at rate"),
     Column("correction/noise_after", "noise", higher_is_better=False, before="correction/noise_before"),
+    Column("annotation/paid", "labels paid", percent=False, higher_is_better=False),
+    Column("annotation/found_wrong", "paid wrong"),
     Column("cost/seconds", "secs", percent=False, higher_is_better=False),
 )
 """What a table has by default; csv and json show all of it."""
 
 COMPACT: tuple[str, ...] = (
     "selected/accuracy", "last/accuracy", "best/accuracy", "selected/balanced_accuracy", "selected/ece",
-    "detection/f1", "detection/average_precision", "correction/noise_after", "cost/seconds",
+    "detection/f1", "detection/average_precision", "correction/noise_after", "annotation/paid", "cost/seconds",
 )  # fmt: skip
 """Keys of the columns that a terminal, a Markdown or a LaTeX table has room for."""
 
