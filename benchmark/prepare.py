@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.api import Arrays, Dataset, Noise, Report, Samples
+from benchmark.data.label_file import relabelled, warn_if_unused
+from benchmark.data.label_file import without as without_label_file
 from benchmark.data.resize import resized
 from benchmark.data.rows import ImageRows
 from benchmark.data.thinning import rank_classes, thin
@@ -33,7 +35,7 @@ class PreparedData:
 
     Attributes:
         dataset, noise: the plugin instances.
-        arrays: the whole set, at the size that was asked for.
+        arrays: the whole set, at the size that was asked for, without what the option ``label_file`` puts in place of its labels.
         inputs: part → what the run is given, (m, H, W, C) images or (m, D) features, foreign images in their places.
         indices: part → positions in ``arrays``.
         labels: part → given labels; noisy for ``train`` and ``val``, true for ``test``.
@@ -77,10 +79,11 @@ def prepare(spec: RunSpec, registry: Registry, data_root: Path, device: torch.de
     noise = instantiate_noise(registry, spec.noise)
     for planned, model in zip(spec.noise.parts or (spec.noise,), getattr(noise, "parts", (noise,)), strict=True):
         _refuse_change(f"what noise {planned.name} reads", planned, noise_fingerprint(registry, model, data_root))
-    arrays = load(dataset, spec.dataset, data_root)
+    loaded = load(dataset, spec.dataset, data_root)
+    content = content_digest(loaded)
+    indices = split(spec, loaded, content, dataset)  # by the set's own labels: the parts are the same with any file of labels
+    arrays = _with_label_file(spec, dataset, loaded, content)
     truth = true_labels(arrays)
-    content = content_digest(arrays)
-    indices = split(spec, arrays, content, dataset)
     labels, foreign, replaced = {"test": truth[indices["test"]]}, {"test": np.zeros(len(indices["test"]), dtype=bool)}, {}
     for part in ("train", "val"):
         names = spec.noise_names(content)
@@ -109,7 +112,16 @@ def prepare(spec: RunSpec, registry: Registry, data_root: Path, device: torch.de
     record["val_rate"] = float(np.mean(labels["val"] != true["val"]))
     if replaced:
         record["open_set_rate"] = float(np.mean(foreign["train"]))
-    return PreparedData(dataset, noise, arrays, inputs, indices, labels, true, foreign, record)
+    return PreparedData(dataset, noise, loaded, inputs, indices, labels, true, foreign, record)
+
+
+def _with_label_file(spec: RunSpec, dataset: Dataset, arrays: Arrays, content: str) -> Arrays:
+    """The arrays with the labels that the option ``label_file`` names, if it names any."""
+    if not dataset.options.label_file:
+        return arrays
+    found = relabelled(dataset, arrays, content, spec.dataset.fingerprint)
+    warn_if_unused(dataset, found, tuple(part.name for part in spec.noise.parts or (spec.noise,)))
+    return found
 
 
 def _checked(noisy: np.ndarray, samples: Samples, name: str) -> np.ndarray:
@@ -161,7 +173,7 @@ def make_ready(plugin: PluginSpec, registry: Registry, data_root: Path, device: 
         _features(dataset, plugin, load(dataset, plugin, data_root), data_root, resolve_device(device), report)
 
 
-_OF_THE_USE = ("imbalance", "imbalance_profile", "subset", "features")
+_OF_THE_USE = ("imbalance", "imbalance_profile", "subset", "features", "label_file")
 """The common options that leave the images as they are."""
 
 _latest: dict[tuple[type, str], Arrays] = {}
@@ -246,7 +258,7 @@ def _other(registry: Registry, text: str, data_root: Path) -> Arrays:
 def _identity(plugin: PluginSpec) -> str:
     """What tells the images of a data set from all others; how many of them are used does not count."""
     own = {name: value for name, value in plugin.params.items() if name not in _OF_THE_USE}
-    return canonical_json([plugin.name, own, plugin.version, plugin.fingerprint])
+    return canonical_json([plugin.name, own, plugin.version, without_label_file(plugin.fingerprint)])
 
 
 def _posterior(

@@ -88,12 +88,16 @@ def _resolve_dataset(cls: Any, name: str, values: dict[str, Any], data_root: Pat
 
 
 def dataset_fingerprint(dataset: Dataset, data_root: Path) -> str:
-    """What a run's identity holds of the data as they are now: the set's own fingerprint, and that of its features' weights."""
+    """What a run's identity holds of the data as they are now: the set's own fingerprint, its features' weights, its file of labels."""
     fingerprint = dataset.fingerprint(data_root)
     if dataset.options.features:
         from benchmark.data.features import fingerprint as features_fingerprint
 
         fingerprint += f"-{features_fingerprint(dataset.options.features)}"
+    if dataset.options.label_file:
+        from benchmark.data.label_file import fingerprint as label_file_fingerprint
+
+        fingerprint += label_file_fingerprint(dataset)
     return fingerprint
 
 
@@ -132,7 +136,7 @@ def open_dataset(registry: Registry, text: str, data_root: Path) -> tuple[Datase
     if len(settings) != 1:
         raise BenchmarkError(f"'{text}' names {len(settings)} data sets where one is needed")
     plugin = resolve_plugin(registry, "dataset", settings[0], {}, data_root)
-    unused = sorted(set(plugin.params) & {"imbalance", "imbalance_profile", "subset", "features"})
+    unused = sorted(set(plugin.params) & {"imbalance", "imbalance_profile", "subset", "features", "label_file"})
     if unused:
         raise BenchmarkError(f"'{text}' is a source of images, of which {', '.join(unused)} would change nothing; leave it out")
     return instantiate_dataset(registry, plugin), plugin

@@ -24,6 +24,7 @@ class DataOptions:
     )
     image_size: int = hp(0, 0, 4096, tune=False, help="height and width in pixels; 0 keeps the native size")
     features: str = hp("", tune=False, help="train on frozen features: identity, timm:<name> or timm:<name>@<weights file>")
+    label_file: str = hp("", tune=False, help="a .csv or .npz whose labels take the place of the set's own; see relabel import")
 
     def __post_init__(self) -> None:
         """Refuse a subset that is neither a share nor a number of samples; ValueError."""
