@@ -1,0 +1,135 @@
+"""``retention``: which method's ranking keeps the clean but hard samples when wrong labels are removed."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.cli.options import FORMATS, Format, Plugins, Runs, check_choice, registry_of
+from benchmark.cli.output import note, write
+from benchmark.cli.results import PIPE_WIDTH, Names, current_status, existing_store
+from benchmark.errors import BenchmarkError
+
+if TYPE_CHECKING:
+    from benchmark.registry import Registry
+    from reports.retention import Retention
+    from reports.rows import Row
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command of this module."""
+    app.command("retention")(retention)
+
+
+def retention(
+    *,
+    runs: Runs = Path("runs"),
+    fmt: Format = "table",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write retention.csv, .svg and .png there.", show_default=False)
+    ] = None,
+    methods: Names = None,
+    datasets: Names = None,
+    noise: Names = None,
+    hard_by: Annotated[
+        str, typer.Option("--hard-by", metavar="METHOD", help="Whose runs without noise say what is hard, where the data do not know.")
+    ] = "ce",
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="NAME", help="Method that the others are set against. Default: hsa.", show_default=False),
+    ] = None,
+    plugin: Plugins = None,
+) -> int:
+    """Compare the hard but right samples kept.
+
+    The ranking of each method removes the same share of the wrong labels; how much of the hard but right samples it loses
+    on the way is counted.
+    """
+    from reports.retention import compare_retention
+    from reports.rows import flatten_all, select
+    from reports.samples import read_training_part
+
+    check_choice("--format", fmt, FORMATS)
+    store = existing_store(runs)
+    registry = registry_of(plugin)
+    results = [{**row, "stale": current_status(store, registry, row["run_key"]) == "stale"} for row in store.rows()]
+    if not results:
+        raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
+    every = flatten_all(results)
+    rows = select(every, methods=_names(methods), datasets=_names(datasets), noise=_names(noise))
+    if against is not None:
+        check_choice("--against", against, _methods(rows))
+    check_choice("--hard-by", hard_by, _known_methods(registry, every, hard_by))
+    if out is not None and out.exists() and not out.is_dir():
+        raise BenchmarkError(f"--out {out} is a file; give a folder, in which three files are written")
+    result = compare_retention(
+        rows,
+        every,
+        lambda row: read_training_part(store.folder(row["run_key"])),
+        hard_by=hard_by,
+        against=against or "hsa",
+        strict=datasets is not None,
+        reference_options=["--runs", str(runs), *(word for path in plugin or () for word in ("--plugin", path))],
+    )
+    written = [] if out is None else _write_files(result, out)
+    _print(result, fmt)
+    for line in (*(f"note: {text}" for text in result.notes), *(f"written: {path}" for path in written)):
+        note(line)
+    return 0
+
+
+def _print(result: Retention, fmt: str) -> None:
+    from reports.retention_text import definitions, render_retention
+
+    if fmt != "table":
+        write(render_retention(result, fmt))
+        return
+    from rich.console import Console
+
+    from reports.formats import rich_tables
+
+    lines = definitions(result)
+    if sys.stdout.isatty():
+        console = Console()
+        console.print(*rich_tables(result.comparison, width=console.width), sep="\n")
+        console.print(*lines, sep="\n", markup=False, highlight=False)
+        return
+    stream = io.StringIO()
+    Console(file=stream, width=PIPE_WIDTH, color_system=None).print(*rich_tables(result.comparison, width=PIPE_WIDTH), sep="\n")
+    write("".join(f"{line.rstrip()}\n" for line in [*stream.getvalue().splitlines(), "", *lines]))
+
+
+def _write_files(result: Retention, folder: Path) -> list[Path]:
+    """The curves as a long table and as a figure; each file appears in one step."""
+    from benchmark.files import atomic_write_text
+    from reports.retention_figure import write_figure
+    from reports.retention_text import long_table
+
+    figures = write_figure(result, folder)
+    table = folder / "retention.csv"
+    atomic_write_text(table, long_table(result))
+    return [table, *figures]
+
+
+def _methods(rows: list[Row]) -> set[str]:
+    """Every name under which a method of these rows may be asked for."""
+    return {str(name) for row in rows for name in (row["method"], row["spec"]["method"]["name"], *_label(row["spec"]))}
+
+
+def _known_methods(registry: Registry, rows: list[Row], asked: str) -> set[str]:
+    """What ``--hard-by`` may name: methods that have runs, and those that could have; their settings are read by ``run``."""
+    plugins = {entry.name for entry in registry.entries("method")}
+    return _methods(rows) | plugins | ({asked} if asked.partition(":")[0] in plugins else set())
+
+
+def _label(spec: dict[str, Any]) -> list[str]:
+    label = (spec.get("labels") or {}).get("method")
+    return [label] if label else []
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
