@@ -32,6 +32,24 @@ def test_without_forgetting_it_is_two_networks_apart():
         assert not torch.allclose(pair.networks[1](images), single.networks[0](images), atol=1e-3)
 
 
+class _TwoApart(CrossEntropy):
+    """Two networks on the same batches, each with its own cross-entropy; neither knows of the other."""
+
+    networks = 2
+
+    def training_step(self, batch, networks, epoch):
+        return tuple(F.cross_entropy(network(batch.images), batch.labels) for network in networks)
+
+
+def test_without_forgetting_the_second_network_is_on_its_own_too():
+    pair, apart = tiny_run(Coteaching, noise_rate=0.0), tiny_run(_TwoApart)
+    images = torch.randn(5, 3, 8, 8)
+    with torch.no_grad():
+        for mine, other in zip(pair.networks, apart.networks, strict=True):
+            assert torch.allclose(mine(images), other(images), atol=1e-6)
+    assert torch.allclose(pair.probabilities, apart.probabilities, atol=1e-6)
+
+
 def test_each_network_learns_what_the_other_finds_easy():
     method = Coteaching()
     method.rate, method.gradual = 0.5, 1

@@ -57,6 +57,18 @@ def test_the_residual_by_hand():
     assert right.item() == pytest.approx(0.25**2 + 0.25**2 + 0.01**2)
 
 
+def test_each_sample_has_a_residual_and_an_explanation_of_its_own():
+    generator = torch.Generator().manual_seed(0)
+    logits, u, v = torch.randn(5, 3, generator=generator), torch.rand(5, generator=generator), torch.rand(5, 3, generator=generator)
+    labels = torch.tensor([0, 1, 2, 0, 1])
+    for function, shape in ((module.residual, (5,)), (module.explain, (5, 3))):
+        together = function(logits, labels, u, v)
+        assert together.shape == shape and together.unique(dim=0).shape[0] == 5
+        assert torch.allclose(
+            together, torch.cat([function(logits[i : i + 1], labels[i : i + 1], u[i : i + 1], v[i : i + 1]) for i in range(5)])
+        )
+
+
 def test_one_step_by_hand():
     """p = (3/4, 1/4), label 1, u = v₀ = 0.1. v learns from the residual (1 − v²)² alone, u from −log and (1 − u²)²."""
     method = built(lr_u=0.01, lr_v=0.02)

@@ -24,6 +24,14 @@ def test_the_term_by_hand() -> None:
     torch.testing.assert_close(term, torch.tensor([math.log(1 - (0.72 + 0.02)), 0.0]))
 
 
+def test_each_sample_has_a_term_of_its_own() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, targets = torch.randn(5, 3, generator=generator), torch.rand(5, 3, generator=generator).softmax(dim=1)
+    term = early_learning(logits, targets)
+    assert term.shape == (5,) and term.unique().numel() == 5
+    assert torch.allclose(term, torch.cat([early_learning(logits[i : i + 1], targets[i : i + 1]) for i in range(5)]))
+
+
 def test_its_gradient_pulls_towards_the_target() -> None:
     logits = torch.zeros(1, 3, requires_grad=True)
     early_learning(logits, torch.tensor([[0.9, 0.05, 0.05]])).sum().backward()

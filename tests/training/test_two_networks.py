@@ -72,10 +72,18 @@ def test_the_cross_update_is_a_mean_over_what_the_peer_keeps() -> None:
 
 
 def test_losses_are_one_a_sample() -> None:
-    batch = SimpleNamespace(images=torch.randn(5, 3), labels=torch.tensor([0, 1, 0, 1, 0]))
-    first, second, *losses = cross_entropies(batch, [torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)])  # type: ignore[arg-type]
+    images, labels = torch.randn(5, 3), torch.tensor([0, 1, 0, 1, 0])
+    networks: Any = [torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)]
+
+    def of(rows: slice) -> Any:
+        return cross_entropies(SimpleNamespace(images=images[rows], labels=labels[rows]), networks)  # type: ignore[arg-type]
+
+    first, second, *losses = of(slice(None))
     assert [tuple(loss.shape) for loss in losses] == [(5,), (5,)]
     assert first.shape == second.shape == (5, 2)
+    for position, loss in enumerate(losses):
+        alone = torch.cat([of(slice(i, i + 1))[2 + position] for i in range(5)])
+        assert loss.unique().numel() == 5 and torch.allclose(loss, alone, atol=1e-6)
 
 
 def test_disagreement_is_of_classes() -> None:
