@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["COLUMNS", "COMPACT", "Column", "column"]
+__all__ = ["COLUMNS", "COMPACT", "WHERE_KNOWN", "Column", "column"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("validation/accuracy", "noisy val"),
     Column("detection/f1", "det F1", reference=("detection/constant_f1", "flag all")),
     Column("detection/average_precision", "det AP", reference=("detection/random_average_precision", "random")),
+    Column("clean_kept/macro", "clean kept"),
+    Column("clean_kept/worst", "clean kept worst"),
     Column("detection/clean_hard_kept", "hard kept"),
     Column("detection/clean_hard_kept_at_rate", "hard kept at rate"),
     Column("correction/noise_after", "noise", higher_is_better=False, before="correction/noise_before"),
@@ -55,9 +57,12 @@ COLUMNS: tuple[Column, ...] = (
 
 COMPACT: tuple[str, ...] = (
     "selected/accuracy", "last/accuracy", "best/accuracy", "selected/balanced_accuracy", "selected/ece",
-    "detection/f1", "detection/average_precision", "correction/noise_after", "annotation/paid", "cost/seconds",
+    "detection/f1", "detection/average_precision", "correction/noise_after", "cost/seconds",
 )  # fmt: skip
 """Keys of the columns that a terminal, a Markdown or a LaTeX table has room for."""
+
+WHERE_KNOWN: tuple[str, ...] = ("annotation/paid",)
+"""Keys that join them where any run has them."""
 
 
 def column(key: str) -> Column:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.errors import unknown_name
-from reports.columns import COLUMNS, COMPACT, Column, column
+from reports.columns import COLUMNS, COMPACT, WHERE_KNOWN, Column, column
 from reports.rows import Row
 
 __all__ = ["Comparison", "Difference", "Entry", "Group", "Summary", "compare"]
@@ -158,7 +158,9 @@ def compare(
         cells.setdefault(row["identity"]["cell"], []).append(row)
     ordered = sorted(cells.values(), key=lambda cell: (cell[0]["dataset"], cell[0]["noise"], cell[0]["protocol"]))
     groups = tuple(_group(cell, rank, every, baseline, seeds) for cell in ordered)
-    return Comparison(rank, every, COMPACT if compact is None else tuple(compact), baseline, groups, runs)
+    if compact is None:
+        compact = COMPACT + tuple(key for key in WHERE_KNOWN if key in known)
+    return Comparison(rank, every, tuple(compact), baseline, groups, runs)
 
 
 def _group(rows: list[Row], rank: Column, columns: tuple[Column, ...], baseline: str, asked: Sequence[int] | None) -> Group:

@@ -14,9 +14,11 @@ from benchmark.metrics.annotation import annotation
 from benchmark.metrics.calibration import calibration
 from benchmark.metrics.classification import classification
 from benchmark.metrics.correction import correction
-from benchmark.metrics.detection import detection, open_set
+from benchmark.metrics.detection import clean_kept, detection, open_set
 
-__all__ = ["annotation", "calibration", "classification", "compute", "correction", "detection", "open_set", "rounds", "test_metrics"]
+__all__ = [
+    "annotation", "calibration", "classification", "clean_kept", "compute", "correction", "detection", "open_set", "rounds", "test_metrics",
+]  # fmt: skip
 
 Metrics = dict[str, float | None]
 
@@ -30,7 +32,7 @@ def compute(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
     Returns:
         group → name → value: ``last``, ``last_k``, ``selected``, ``best`` and ``aux/<name>`` hold what
         :func:`test_metrics` returns, ``validation`` some of it against the noisy validation labels, ``detection``,
-        ``correction`` and (where images were replaced) ``open_set`` what the functions of that name return; of active
+        ``clean_kept``, ``correction`` and (where images were replaced) ``open_set`` what the functions of that name return; of active
         methods also ``annotation`` and ``round/<i>`` (:func:`rounds`).
 
     Raises:
@@ -64,6 +66,9 @@ def compute(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
             known = ~foreign
             groups["open_set"] = open_set(given, true, foreign, optional.get("quality"), optional.get("suspect"))
         groups["detection"] = detection(given[known], true[known], **{name: values[known] for name, values in optional.items()})
+        if "suspect" in optional and "test_selected" in predictions:
+            classes = np.asarray(predictions["test_selected"]).shape[1]
+            groups["clean_kept"] = clean_kept(given[known], true[known], optional["suspect"][known], classes)
         if "train_corrected" in predictions:
             groups["correction"] = correction(given[known], true[known], np.asarray(predictions["train_corrected"])[known])
         if "ledger" in predictions:

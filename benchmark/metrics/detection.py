@@ -54,6 +54,26 @@ def detection(
     return values
 
 
+def clean_kept(given: np.ndarray, true: np.ndarray, suspect: np.ndarray, num_classes: int) -> dict[str, float | None]:
+    """Of the right labels of each class, the share that is not held for wrong: the recall of clean samples.
+
+    Methods that select over all classes at once give up the rare ones; the mean over the samples does not show it.
+
+    Args:
+        given, true: (n,) int64 labels in [0, num_classes).
+        suspect: (n,) bool, True = held for wrong.
+        num_classes: K.
+
+    Returns:
+        ``"0"`` … ``"K-1"`` by true class, ``macro`` (their mean) and ``worst`` (their least), in [0, 1]; None for a class without a
+        right label, which counts in neither.
+    """
+    right, kept = given == true, ~np.asarray(suspect, dtype=bool)
+    shares = {str(k): _kept(right & (true == k), ~kept) for k in range(num_classes)}
+    known = [share for share in shares.values() if share is not None]
+    return {**shares, "macro": float(np.mean(known)) if known else None, "worst": min(known, default=None)}
+
+
 def open_set(
     given: np.ndarray, true: np.ndarray, foreign: np.ndarray, quality: np.ndarray | None = None, suspect: np.ndarray | None = None
 ) -> dict[str, float | None]:

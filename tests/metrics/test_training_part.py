@@ -10,7 +10,7 @@ from hypothesis import given as cases
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from benchmark.metrics import compute, correction, detection
+from benchmark.metrics import annotation, clean_kept, compute, correction, detection, rounds
 from benchmark.metrics.detection import is_hard, lowest
 
 TRUE = np.zeros(8, dtype=np.int64)
@@ -127,3 +127,30 @@ def test_values_are_none_or_shares(data: st.DataObject, n: int) -> None:
     for values in groups.values():
         for name, value in values.items():
             assert value is None or (type(value) is float and 0 <= value <= 1 + 1e-9), (name, value)
+
+
+def test_clean_samples_kept_by_class() -> None:
+    """Class 0: right are 0, 1 and 2, of which 2 is suspected; class 1: 3 is right and kept; class 2 has no right label."""
+    true, given = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 1, 0, 1])
+    suspect = np.array([False, False, True, False, True, True])
+    values = clean_kept(given, true, suspect, 3)
+    assert values == {"0": pytest.approx(2 / 3), "1": 1.0, "2": None, "macro": pytest.approx(5 / 6), "worst": pytest.approx(2 / 3)}
+    nothing = clean_kept(np.array([1]), np.array([0]), np.array([True]), 2)
+    assert nothing == {"0": None, "1": None, "macro": None, "worst": None}
+
+
+def test_what_labels_bought() -> None:
+    """Three samples by two raters: the given labels of 7 and 9 were wrong, and one of six answers is."""
+    rows = [(1, 7, 0, 0, 1, 1), (1, 8, 0, 2, 2, 2), (1, 7, 1, 0, 1, 1), (1, 8, 1, 2, 2, 2), (2, 9, 0, 1, 0, 2), (2, 9, 1, 1, 2, 2)]
+    values = annotation(np.array(rows), 30)
+    assert values == {"paid": 6.0, "share": 0.2, "found_wrong": pytest.approx(2 / 3), "annotator_wrong": pytest.approx(1 / 6)}
+    assert annotation(np.zeros((0, 6), dtype=np.int64), 30) == {"paid": 0.0, "share": 0.0, "found_wrong": None, "annotator_wrong": None}
+
+
+def test_rounds_have_their_own_metrics() -> None:
+    labels = np.array([0, 1])
+    forecasts = np.array([[[1.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]])
+    groups = rounds(labels, forecasts, np.array([0, 5]), 50)
+    assert list(groups) == ["round/0", "round/1"]
+    assert groups["round/0"]["accuracy"] == 0.5 and groups["round/1"]["accuracy"] == 1.0
+    assert groups["round/0"]["paid"] == 0.0 and groups["round/1"]["paid"] == 5.0 and groups["round/1"]["share"] == 0.1
