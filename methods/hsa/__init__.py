@@ -54,6 +54,9 @@ class HSA(Method):
         gamma: float = hp(2.0, 0.0, 10.0, search=(0.5, 4.0))
         forget_rate: float = hp(0.01, 0.0, 0.5, search=(0.0, 0.1), help="share that stage 2 leaves out in each epoch")
         warmup: int = hp(10, 0, 1000, search=(0, 20), help="epochs of stage 2 without weights, at most an eighth of all")
+        per_class: bool = hp(
+            False, help="unsure samples, and those that stage 2 leaves out, as a share of every class, not the worst of all"
+        )
         ema: float = hp(0.999, 0.0, 1.0, search=(0.9, 0.9999), help="momentum of the averaged network, at most 1 - 10/steps; 0: none")
 
     def setup(self, data, run):
@@ -102,7 +105,8 @@ class HSA(Method):
         self.average = MovingAverage(networks[0], momentum) if self.params.ema else None
         self.notes["ema_momentum"] = momentum
         warmup = capped_epochs(self.params.warmup, epochs, share=1 / 8) if self.params.warmup else 0
-        self.suppressor = NoiseSuppressor(indices, data.n, epochs, self.params, warmup)
+        within = self.labels[indices] if self.params.per_class else None
+        self.suppressor = NoiseSuppressor(indices, data.n, epochs, self.params, warmup, within)
         for epoch in run.epochs("train", networks, state=self, predictor=method_predictor(self, networks)):
             self.suppressor.start_epoch(epoch)
             for batch in loader:

@@ -11,6 +11,7 @@ from benchmark.training.context import RunContext
 from benchmark.training.history import SampleHistory
 from benchmark.training.injection import inject
 from benchmark.training.loop import train_cross_entropy
+from benchmark.training.selection import rank_within
 
 from .detector import Detector, train_detector
 
@@ -23,24 +24,29 @@ SKIP_SHARE = 1 / 8
 
 @dataclass(frozen=True)
 class Split:
-    """Positions (into the working set) of easy samples and of those that are hard or noisy, and the mean that parts them."""
+    """Positions (into the working set) of easy samples and of those that are hard or noisy."""
 
     easy: Tensor
     unsure: Tensor
-    threshold: float
 
 
-def split_easy(means: Tensor, share: float) -> Split:
+def split_easy(means: Tensor, share: float, groups: Tensor | None = None) -> Split:
     """Step 2: the ``share`` of samples with the lowest history mean are hard or noisy, the others easy.
 
     Args:
         means: (m,) mean probability of the given label.
         share: ρ = hard_ratio · noise rate; clipped to [0, 1].
+        groups: (m,) int64 classes, to take this share of each; None takes it of all.
     """
-    count = min(len(means), round(max(0.0, share) * len(means)))
-    order = torch.argsort(means, stable=True)
-    threshold = float(means[order[count - 1]]) if count else -1.0
-    return Split(order[count:].sort().values, order[:count].sort().values, threshold)
+    rank, size = rank_within(means, torch.zeros(len(means), dtype=torch.long, device=means.device) if groups is None else groups)
+    unsure = rank < torch.round(max(0.0, share) * size.double())
+    return Split(torch.where(~unsure)[0], torch.where(unsure)[0])
+
+
+def highest_unsure(means: Tensor, unsure: Tensor, groups: Tensor, num_groups: int) -> Tensor:
+    """(num_groups,) the highest history mean among the unsure samples of each group; -1, which nothing reaches, where there are none."""
+    nothing = torch.full((num_groups,), -1.0, device=means.device)
+    return nothing.scatter_reduce(0, groups[unsure], means[unsure], "amax")
 
 
 @dataclass(frozen=True)
@@ -112,11 +118,13 @@ def run_round(run: RunContext, indices: Tensor, labels: Tensor, rate: float, par
     history = SampleHistory(data.n, epochs, run.device)
     train_cross_entropy(run, f"{name}-history", indices, labels, history=history, lr_scale=lr_scale)
     means = history.mean(skip)[indices]
-    split = split_easy(means, params.hard_ratio * rate if params.detect else rate)
+    groups = labels if params.per_class else torch.zeros_like(labels)
+    split = split_easy(means, params.hard_ratio * rate if params.detect else rate, groups)
     easy, unsure = indices[split.easy], indices[split.unsure]
 
     if params.detect:
-        detector = _self_supervised_detector(run, easy, labels[split.easy], rate, split.threshold, params, data, name)
+        limits = highest_unsure(means, split.unsure, groups, data.num_classes)
+        detector = _self_supervised_detector(run, easy, labels[split.easy], rate, limits, params, data, name)
         wrong_probability = detector.wrong_probability(history.matrix(unsure))
     else:  # ablation: everything that is not easy is called wrong
         detector = Detector(None, 1.0, {})
@@ -145,7 +153,7 @@ def run_round(run: RunContext, indices: Tensor, labels: Tensor, rate: float, par
     return result
 
 
-def _self_supervised_detector(run, easy, labels, rate, threshold, params, data, name) -> Detector:
+def _self_supervised_detector(run, easy, labels, rate, limits, params, data, name) -> Detector:
     """Steps 3 and 4: wrong labels that we inject ourselves teach the detector what a wrong label's history looks like."""
     injected = inject(run, labels, rate, data.num_classes, name, params.inject)
     history = SampleHistory(data.n, run.protocol.epochs, run.device)
@@ -153,6 +161,7 @@ def _self_supervised_detector(run, easy, labels, rate, threshold, params, data, 
     wrong = injected != labels
     pool = torch.ones_like(wrong)
     if params.detector_pool == "hard_and_noisy":
-        pool = history.mean(int(SKIP_SHARE * run.protocol.epochs))[easy] <= threshold
+        groups = injected if params.per_class else torch.zeros_like(injected)
+        pool = history.mean(int(SKIP_SHARE * run.protocol.epochs))[easy] <= limits[groups]
     generator = run.generator(name, "detector")
     return train_detector(history.matrix(easy[pool]), wrong[pool], balance=params.detector_balance, generator=generator)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.api import Batch
+from benchmark.training.detect import lowest_share
 from benchmark.training.history import SampleHistory
 from benchmark.training.networks import MovingAverage, Networks
 
@@ -31,9 +32,13 @@ def hard_weights(probability: Tensor, weighting: str, gamma: float) -> Tensor:
     return torch.where(mean > 0, weights / mean.clamp(min=1e-12), torch.ones_like(weights))
 
 
-def lowest(probability: Tensor, indices: Tensor, share: float) -> Tensor:
-    """(n,) bool: the ⌊share · m⌋ of (m,) ``indices`` with the lowest of (n,) recorded probabilities."""
+def lowest(probability: Tensor, indices: Tensor, share: float, labels: Tensor | None = None) -> Tensor:
+    """(n,) bool: the ⌊share · m⌋ of (m,) ``indices`` with the lowest of (n,) recorded probabilities, or, with (m,) labels, this share
+    of each class."""
     mask = torch.zeros_like(probability, dtype=torch.bool)
+    if labels is not None:
+        mask[indices] = lowest_share(probability[indices], share, labels)
+        return mask
     count = int(share * len(indices))
     if count:
         mask[indices[probability[indices].topk(count, largest=False).indices]] = True
@@ -49,10 +54,11 @@ class NoiseSuppressor:
         epochs: epochs of the stage.
         params: the method's hyperparameters.
         warmup: epochs with the plain mean.
+        labels: (m,) int64 classes, to leave out a share of each; None leaves out the worst of all.
     """
 
-    def __init__(self, indices: Tensor, n: int, epochs: int, params, warmup: int) -> None:
-        self.indices, self.params, self.warmup = indices, params, warmup
+    def __init__(self, indices: Tensor, n: int, epochs: int, params, warmup: int, labels: Tensor | None = None) -> None:
+        self.indices, self.params, self.warmup, self.labels = indices, params, warmup, labels
         self.gradient = SampleHistory(n, epochs, indices.device)
         self.average = SampleHistory(n, epochs, indices.device)
         self.left_out = torch.zeros(n, dtype=torch.bool, device=indices.device)
@@ -62,7 +68,7 @@ class NoiseSuppressor:
         """From the second epoch on: who is doubted by the averaged network, by its record of the epoch before."""
         if epoch >= 1:
             self.last = self.average.values[epoch - 1].nan_to_num(1.0)
-            self.left_out = lowest(self.last, self.indices, self.params.forget_rate)
+            self.left_out = lowest(self.last, self.indices, self.params.forget_rate, self.labels)
 
     def loss(self, logits: Tensor, batch: Batch, epoch: int) -> Tensor:
         """mean_i w_i · CE_i over the samples of the batch that are kept; weights by dataset position."""

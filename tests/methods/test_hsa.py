@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmark.conformance import tiny_run
+from benchmark.errors import BenchmarkError
 from benchmark.registry import Registry
 
 HSA = Registry().load("method", "hsa")
@@ -23,7 +24,6 @@ class TestEasySplit:
         split = correction.split_easy(torch.tensor([0.9, 0.1, 0.5, 0.3, 0.7]), 0.4)
         assert split.unsure.tolist() == [1, 3]
         assert split.easy.tolist() == [0, 2, 4]
-        assert split.threshold == pytest.approx(0.3)  # the highest mean among the unsure
 
     @pytest.mark.parametrize(("share", "unsure"), [(0.0, 0), (-1.0, 0), (1.0, 5), (1.8, 5), (0.5, 2)])
     def test_shares_are_clipped(self, share, unsure):
@@ -31,8 +31,18 @@ class TestEasySplit:
         assert len(split.unsure) == unsure
         assert len(split.easy) == 5 - unsure
 
-    def test_nobody_unsure_gives_a_threshold_that_nothing_reaches(self):
-        assert correction.split_easy(torch.zeros(3), 0.0).threshold < 0
+    def test_of_each_class_the_same_share_is_unsure(self):
+        means, labels = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.3, 0.1, 0.2]), torch.tensor([0, 0, 0, 0, 1, 1, 2])
+        assert correction.split_easy(means, 0.5).unsure.tolist() == [3, 4, 5, 6]  # the hard classes whole: 3.5 rounds to 4
+        split = correction.split_easy(means, 0.5, labels)
+        assert split.unsure.tolist() == [2, 3, 5]  # two of four, one of two, and 0.5 of one rounds to none
+        assert split.easy.tolist() == [0, 1, 4, 6]
+
+    def test_the_limits_are_the_highest_means_among_the_unsure(self):
+        means, labels = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.3, 0.1, 0.2]), torch.tensor([0, 0, 0, 0, 1, 1, 2])
+        limits = correction.highest_unsure(means, torch.tensor([2, 3, 5]), labels, 4)
+        assert limits.tolist() == pytest.approx([0.7, 0.1, -1.0, -1.0])  # nothing reaches -1
+        assert correction.highest_unsure(means, torch.tensor([2, 3, 5]), torch.zeros_like(labels), 1).tolist() == pytest.approx([0.7])
 
 
 def test_two_witnesses_must_agree():
@@ -105,6 +115,12 @@ class TestNSHE:
         assert mask.tolist() == [False, True, False, True, False]
         assert not nshe.lowest(probability, torch.tensor([0, 1]), 0.4).any()  # ⌊0.8⌋ = 0
 
+    def test_the_least_probable_of_each_class_are_left_out(self):
+        probability, labels = torch.tensor([0.9, 0.8, 0.7, 0.2, 0.1, 0.05]), torch.tensor([0, 0, 0, 1, 1])
+        mask = nshe.lowest(probability, torch.arange(5), 0.5, labels)  # sample 5 is not in the set; ⌊1.5⌋ and one of two
+        assert mask.tolist() == [False, False, True, False, True, False]
+        assert nshe.lowest(probability, torch.arange(5), 0.5).tolist() == [False, False, False, True, True, False]
+
     @pytest.mark.parametrize(("steps", "expected"), [(100_000, 0.999), (1000, 0.99), (20, 0.5), (5, 0.0)])
     def test_momentum_is_scaled_to_short_runs(self, steps, expected):
         assert nshe.ema_momentum(0.999, steps) == pytest.approx(expected)
@@ -143,6 +159,7 @@ class TestNSHE:
         {"noise_rate": "estimate", "inject": "symmetric"},
         {"hard_ratio": 5.0, "noise_rate": 0.9},
         {"noise_rate": 0.0},
+        {"per_class": True, "rounds": 2, "forget_rate": 0.1},
     ],
     ids=str,
 )
@@ -161,6 +178,37 @@ def test_nothing_is_unsure_without_noise():
     assert (method.state == correction.EASY).all()
     assert not method.suspects().any()
     assert torch.equal(method.corrected_labels(), method.data.labels)
+
+
+def test_within_classes_no_class_is_unsure_as_a_whole():
+    labels = np.where(np.arange(60) % 10 == 0, 2, np.arange(60) % 2)  # six of class 2
+    method = tiny_run(HSA, labels=labels, noise_rate=0.3, per_class=True).method
+    unsure = torch.bincount(method.data.labels[method.state != correction.EASY], minlength=3).tolist()
+    assert unsure == [round(1.5 * 0.3 * int(size)) for size in torch.bincount(method.data.labels)]
+    assert method.suppressor.labels is not None
+
+
+@pytest.mark.parametrize("answer", [0.0, 1.0])
+def test_a_detector_of_one_answer_ends_nothing(monkeypatch, answer):
+    """Nobody is called noisy, or everybody who is unsure."""
+    run_round = correction.run_round.__globals__
+    monkeypatch.setitem(run_round, "train_detector", lambda *_, **__: detector.Detector(None, answer, {}))
+    result = tiny_run(HSA)
+    assert torch.isfinite(result.probabilities).all()
+    states = set(result.method.state.tolist())
+    assert (correction.NOISY in states) <= (answer == 1.0) and (correction.HARD in states) <= (answer == 0.0)
+
+
+def test_to_drop_every_sample_is_an_error_of_one_line(monkeypatch):
+    """Nobody is easy, and the two witnesses never agree."""
+    everybody = correction.Verdict
+
+    def never(given, predicted, wrong):
+        return everybody(torch.full_like(given, correction.DROPPED), predicted)
+
+    monkeypatch.setitem(correction.run_round.__globals__, "select", never)
+    with pytest.raises(BenchmarkError, match=r"^hsa dropped every sample; lower noise_rate or hard_ratio$"):
+        tiny_run(HSA, noise_rate=0.95, hard_ratio=5.0)
 
 
 def test_ranking_puts_easy_samples_first():
