@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["draw", "same_curves", "write_figure"]
 
 NAME = "retention"
+SIZES = {1: (4.8, 4.1), 2: (3.9, 3.5)}
 PANEL = (3.3, 3.1)
-"""Width and height of a panel in inches."""
-BAND = 0.14
+"""Width and height of a panel in inches, where there are one, two or more."""
+BAND = 0.1
 """Opacity of a band: nine of them over each other must leave the lines readable."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 """Line styles: methods beyond the palette share a colour, and the second of it is dashed."""
@@ -48,7 +49,7 @@ def draw(result: Retention) -> Figure:
     looks = _looks(list(names))
     labels = [_label(name, others) for name, others in names.items()]
     room = 0.55 + INCHES_A_CHARACTER * max(len(line) for label in labels for line in label.splitlines())
-    figure, axes = style.grid_of_axes(len(result.panels), size=PANEL, legend=room)
+    figure, axes = style.grid_of_axes(len(result.panels), size=SIZES.get(len(result.panels), PANEL), legend=room)
     for panel, ax in zip(result.panels, axes, strict=True):
         style.bare_axes(ax, title=_title(panel, result.panels), x="wrong labels removed (%)", y="clean-hard samples kept (%)")
         ax.axline((0, 100), (100, 0), zorder=1, **GUIDE)
@@ -59,7 +60,7 @@ def draw(result: Retention) -> Figure:
     # handles and labels as lists: a name that begins with an underscore would be left out otherwise
     handles = [*(Line2D([], [], markersize=4.5, **looks[name]) for name in names), Line2D([], [], **GUIDE)]
     figure.legend(handles, [*labels, "random ranking"], loc="upper right", handlelength=3.2)
-    width = int((figure.get_figwidth() - room) / INCHES_A_CHARACTER * 1.25)  # of a caption in small print
+    width = int((figure.get_figwidth() - room) / INCHES_A_CHARACTER * 1.3)  # of a caption in small print
     caption = "\n".join(textwrap.fill(line, max(width, 40)) for line in _caption(result))
     figure.supxlabel(caption, x=0.01, ha="left", fontsize="small", color=style.QUIET)
     return figure
@@ -108,8 +109,8 @@ def _line(ax: Axes, panel: Panel, method: str, place: int, of: int, look: dict[s
 
     removed = np.concatenate([[0], GRID]) * 100
     kept = np.array([np.concatenate([[1], curve.hard]) for curve in panel.curves[method]]) * 100  # nothing removed, all kept
-    mean, every = kept.mean(axis=0), max(4, min(of, 7))
-    ax.plot(removed, mean, markersize=3.6, markevery=(1 + place % every, every), zorder=3, **look)
+    mean, every = kept.mean(axis=0), max(3, min(of, 5))
+    ax.plot(removed, mean, linewidth=1.2, markersize=3.6, markevery=(1 + place % every, every), zorder=3, **look)
     if len(kept) > 1:
         sd = kept.std(axis=0, ddof=1)
         low, high = (mean - sd).clip(0, 100), (mean + sd).clip(0, 100)
@@ -135,5 +136,6 @@ def _caption(result: Retention) -> list[str]:
     from reports.retention_text import hard_lines
 
     bands = "; bands: ± 1 sample sd" if any(len(panel.seeds) > 1 for panel in result.panels) else ""
-    protocols = ", ".join(sorted({panel.protocol for panel in result.panels}))
-    return [f"Lines: mean over the seeds of a panel{bands}. Higher is better. Protocol: {one_line(protocols)}.", *hard_lines(result)]
+    protocols = {panel.protocol for panel in result.panels}
+    shared = f" Protocol: {one_line(protocols.pop())}." if len(protocols) == 1 else ""
+    return [f"Lines: mean over the seeds of a panel{bands}. Higher is better.{shared}", *hard_lines(result)]
