@@ -221,11 +221,11 @@ def k_centre(features: Tensor, count: int, covered: Tensor | None = None) -> Ten
     picks = torch.zeros(count, dtype=torch.int64, device=features.device)
     for step in range(count):
         if step == 0 and (covered is None or not len(covered)):
-            pick = (norms - 2 * features @ features.mean(dim=0)).argmin()
+            pick = (norms - features @ (2 * features.mean(dim=0))).argmin()
         else:
             pick = nearest.argmax()
         picks[step] = pick
-        nearest = torch.minimum(nearest, (norms + norms[pick] - 2 * features @ features[pick]).clamp_(min=0))
+        nearest = torch.minimum(nearest, (norms + norms[pick] - features @ (2 * features[pick])).clamp_(min=0))
         nearest[pick] = -torch.inf
     return picks
 
