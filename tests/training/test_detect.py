@@ -92,7 +92,7 @@ def test_a_weight_of_two_is_a_sample_seen_twice(context: Callable[..., RunContex
     method.run, method.data = run, run._data
     method.verdict = Verdict(torch.zeros(8), torch.zeros(8, dtype=torch.bool), weights=weights)
     fresh, losses = run.networks(1), []
-    run.observe(type("Log", (), {"after_epoch": lambda self, line, predict: losses.append(line["loss"]), "state_dict": dict})())
+    run.observe(type("Log", (), {"after_epoch": lambda self, line, predict, **_: losses.append(line["loss"]), "state_dict": dict})())
     method.fit(run._data, run)
     images = run._augmenter(run._data.images)
     fresh.train()
