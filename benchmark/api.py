@@ -150,6 +150,7 @@ class Dataset(Plugin):
         task: the kind of problem; ``"classification"``.
         augmentation: what the ``auto`` augmentation of a protocol means for these images, of ``"crop"``, ``"flip"``
             (horizontal), ``"rot90"`` (by 0, 90, 180 or 270 degrees) and ``"color"``.
+        labels_are_truth: False where labels are as people gave them (a user's own folder) and only a reference would be the truth.
         options: what every data set takes beside its own parameters. The harness carries them out; a data set that can
             make images of ``options.image_size`` by itself (from files, from a larger original) does so in :meth:`load`.
     """
@@ -157,6 +158,7 @@ class Dataset(Plugin):
     kind = "dataset"
     task: ClassVar[str] = "classification"
     augmentation: ClassVar[tuple[str, ...]] = ()
+    labels_are_truth: ClassVar[bool] = True
 
     def __init__(self, params: Any = None, options: DataOptions | None = None) -> None:
         super().__init__(params)

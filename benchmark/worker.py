@@ -174,8 +174,10 @@ def _context(
 ) -> tuple[RunContext, RunObserver]:
     """The method's view of the run and the harness's."""
     wrong = prepared.wrong
-    truth, classes = prepared.truth["train"], (training.num_classes, training.class_names)
-    oracle = Oracle(truth, prepared.noise, float(wrong.mean()), *classes, given=prepared.labels["train"], seed=spec.seed)
+    known = prepared.dataset.labels_are_truth or prepared.arrays.clean_labels is not None or bool(wrong.any())
+    truth, rate = (prepared.truth["train"], float(wrong.mean())) if known else (None, None)  # nobody has looked at a user's own labels
+    classes = (training.num_classes, training.class_names)
+    oracle = Oracle(truth, prepared.noise, rate, *classes, given=prepared.labels["train"], seed=spec.seed)
     run = RunContext(
         training,
         spec.protocol,

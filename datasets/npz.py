@@ -40,6 +40,7 @@ class Npz(Dataset):
             "flip", tune=False, help="what the auto augmentation of a protocol means: of crop, flip, rot90, color, joined by +"
         )
 
+    labels_are_truth = False
     argument = "path"
 
     @property

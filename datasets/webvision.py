@@ -44,6 +44,8 @@ class WebVision(ListedDataset):
 
     augmentation = ("crop", "flip")
 
+    labels_are_truth = False
+
     def listing(self, root: Path) -> Listing:
         """Read the lists.
 

@@ -178,7 +178,8 @@ def test_a_run_commits_everything_that_the_design_lists(bench: Bench) -> None:
         *("oracle", "diagnostics", "cost", "host", "started", "finished"),
     ]
     assert (result["schema"], result["run_key"], result["status"], result["reason"]) == (SCHEMA, key, "done", None)
-    assert set(result["metrics"]) == {"last", "last_k", "selected", "best", "aux/uniform", "validation", "detection", "correction"}
+    groups = {"last", "last_k", "selected", "best", "aux/uniform", "validation", "detection", "clean_kept", "correction"}
+    assert set(result["metrics"]) == groups
     assert result["metrics"]["last"]["accuracy"] > 1 / 3
     assert result["epochs"]["last"] == 2 and result["epochs"]["last_k"] == 2
     assert result["data"]["n_train"] + result["data"]["n_val"] + result["data"]["n_test"] == 90
@@ -220,7 +221,8 @@ def test_samples_have_one_row_each(bench: Bench) -> None:
     forecast = ["suggested", "confidence", "given_probability"]
     assert list(table.columns) == ["index", "given", "true", "quality", "suspect", "corrected", "hardness", *forecast, "mine", "path"]
     agree = table["suggested"] == table["given"]
-    assert ((table["confidence"] == table["given_probability"]) == agree).all() and (table["confidence"] >= table["given_probability"]).all()
+    assert ((table["confidence"] == table["given_probability"]) == agree).all()
+    assert (table["confidence"] >= table["given_probability"]).all()
     assert (table["path"] == [f"{i}.png" for i in table["index"]]).all()
     assert (table["true"] == table["index"] % 3).all()
     assert (table["given"] == found["train_given"]).all() and (table["quality"] == found["train_quality"]).all()
@@ -440,3 +442,21 @@ def test_no_kill_between_lines_changes_a_number(bench: Bench) -> None:
     assert attempt(bench, key, lambda: False) == "done"
     assert numbers(bench.result(key, "killed")) == numbers(bench.result(key, "whole"))
     assert bench.names(key, "killed") == bench.names(key, "whole")
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [("coteaching:noise_rate=oracle", "noise_rate=oracle cannot be had"), ("alr:lnl=ce:budget=5", "people answer through relabel export")],
+)
+def test_nobody_knows_the_truth_of_a_users_own_labels(tmp_path: Path, method: str, words: str) -> None:
+    """A file of images and labels, without a reference: what asks for the truth is told in one line that there is none."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", images=rng.integers(0, 256, (60, 8, 8), dtype=np.uint8), labels=np.arange(60) % 3)
+    registry, store = Registry(), RunStore(tmp_path / "runs")
+    settings = {kind: parse_settings(text, what=kind) for kind, text in (("methods", method), ("noise", "none"))}
+    data = parse_settings(f"npz:{tmp_path / 'mine.npz'}", what="datasets")
+    plan = protocol("quick", {"epochs": 2})
+    (spec,) = expand(registry, **settings, datasets=data, seeds=[0], protocol=plan, data_root=tmp_path)
+    key = store.register(spec)
+    outcome = worker.execute(key, WorkerOptions(runs=tmp_path / "runs", data_root=tmp_path), lambda event: None)
+    assert outcome.status == "failed" and words in outcome.message

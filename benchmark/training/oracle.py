@@ -59,6 +59,11 @@ class Oracle:
         """
         return self._noise.injected and bool(self._rate)
 
+    @property
+    def knows_labels(self) -> bool:
+        """Whether there are reference labels to ask for; asking this is free."""
+        return self._truth is not None
+
     def noise_rate(self) -> float:
         """The realised share of wrong training labels. Metered as ``noise_rate``.
 

@@ -31,6 +31,7 @@ class Folder(ListedDataset):
         channels: str = hp("auto", choices=("auto", "1", "3"), tune=False, help="auto: 1 if all images are grey, else 3")
         skip_bad: bool = hp(False, tune=False, help="leave unreadable images out, with a warning")
 
+    labels_are_truth = False
     argument = "path"
     augmentation = ("crop", "flip")
 

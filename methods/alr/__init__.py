@@ -24,7 +24,7 @@ from .watching import LastEpochs, make_pool
 @method(
     "alr",
     paper="Khanal et al., Active Label Refinement for Robust Training of Imbalanced Medical Image Classification Tasks in the "
-    "Presence of High Label Noise, MICCAI 2024",
+    "Presence of High Label Noise, MICCAI 2024, arXiv 2407.05973",
     year=2024,
     family="active",
     needs=["noise_rate"],
@@ -90,6 +90,8 @@ class ActiveLabelRefinement(Method):
     def setup(self, data, run):
         """Per-sample state; the budget is checked before anything is trained."""
         p, n = self.params, data.n
+        if p.label_cleaning and not run.oracle.knows_labels:
+            raise BenchmarkError("alr cannot ask for labels: these data have no reference; people answer through relabel export and import")
         self.raters = tuple(model for name, model in self.used.items() if name.startswith("annotator")) or (None,)
         each = budget_in_labels(p.round_budget, n)[0]
         totals = budget_in_labels(p.budget, n) if p.budget else [each * paid for paid in range(1, p.label_cleaning_rounds)]
@@ -178,7 +180,7 @@ class ActiveLabelRefinement(Method):
             try:
                 answers = run.oracle.annotate(picks.cpu().numpy(), number, self.raters)
             except LookupError as error:
-                raise BenchmarkError(f"alr cannot ask for labels: {error}; people answer through relabel export and import") from error
+                raise BenchmarkError(f"alr.annotator={p.annotator}: {error}; name a noise model that needs labels only") from error
             self.labels[picks] = torch.from_numpy(answers).to(run.device)
 
     def _train(self, data, run, number, network, *, final):
