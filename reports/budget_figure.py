@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["draw", "write_figure"]
 
 NAME = "budget"
-PANEL = (3.3, 2.9)
+PANEL, ONLY_PANEL = (3.3, 2.9), (4.6, 3.6)
 """Width and height of a panel in inches."""
 BAND = 0.10
 """Opacity of a band: ten of them over each other must leave the lines readable."""
@@ -53,7 +53,8 @@ def draw(report: BudgetReport) -> Figure:
     labels = [textwrap.fill(one_line(name), LEGEND_WIDTH) for name in (*looks, *guides)]
     room = 0.6 + INCHES_A_CHARACTER * max(len(part) for label in labels for part in label.splitlines())
     columns = 2 if len(report.panels) == 4 else 3
-    figure, axes = style.grid_of_axes(len(report.panels), columns=columns, size=PANEL, legend=room)
+    size = ONLY_PANEL if len(report.panels) == 1 else PANEL
+    figure, axes = style.grid_of_axes(len(report.panels), columns=columns, size=size, legend=room)
     for panel, ax in zip(report.panels, axes, strict=True):
         title = textwrap.fill(one_line(f"{panel.dataset} · {panel.noise}"), TITLE_WIDTH)
         style.bare_axes(ax, title=title, x="labels paid for (share of the training samples)", y=report.metric.replace("_", " "))

@@ -156,7 +156,7 @@ def _percent(summary: Summary, *, spread: bool) -> str:
 def _gap(gap: Gap | None) -> str:
     if gap is None:
         return NOTHING
-    text = f"{gap.mean * 100:+.1f}"
+    text = f"{round(gap.mean * 100, 1) + 0.0:+.1f}"  # + 0.0: a difference of nothing has no sign of its own
     return text if gap.se is None else f"{text} ± {gap.se * 100:.1f}"
 
 

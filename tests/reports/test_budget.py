@@ -314,6 +314,11 @@ def test_a_narrow_terminal_gets_means_and_marks_below(small: BudgetReport) -> No
     assert "bald, vog, random: oracle: labels" in " ".join(narrow.split())
 
 
+def test_a_difference_of_nothing_is_not_negative() -> None:
+    report = compare([result(), result(values=(0.5, 0.7, 0.7999), strategy="bald")], seeds=(0,))
+    assert "| +0.0 |" in render(report, "md") and "-0.0" not in render(report, "md")
+
+
 def test_latex_and_unknown(small: BudgetReport) -> None:
     text = render(small, "latex")
     assert "\\begin{tabular}{llrrrrrrrrrl}" in text and "$\\pm$" in text
