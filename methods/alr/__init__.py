@@ -87,6 +87,13 @@ class ActiveLabelRefinement(Method):
             options += [f"mix_ratio={p.mix_ratio}", f"gradient={'all_activations' if p.all_activations else 'label'}"]
         return {"lnl": ("method", ":".join([p.lnl, *options])), **found}
 
+    def supports(self, data):
+        """Disagreement needs a committee; phase 1 may refuse these data."""
+        lnl = self.used.get("lnl")
+        if self.params.acquisition == "disagreement" and (lnl is None or lnl.networks < 2):
+            return f"acquisition=disagreement compares two networks and lnl={self.params.lnl} trains one; take lnl=coteaching"
+        return None if lnl is None else lnl.supports(data)
+
     def setup(self, data, run):
         """Per-sample state; the budget is checked before anything is trained."""
         p, n = self.params, data.n
@@ -96,8 +103,6 @@ class ActiveLabelRefinement(Method):
         each = budget_in_labels(p.round_budget, n)[0]
         totals = budget_in_labels(p.budget, n) if p.budget else [each * paid for paid in range(1, p.label_cleaning_rounds)]
         self.totals = check_totals(totals, n, self.name)
-        if p.acquisition == "disagreement" and ("lnl" not in self.used or self.used["lnl"].networks < 2):
-            raise BenchmarkError(f"acquisition=disagreement compares two networks and lnl={p.lnl} trains one; take lnl=coteaching")
         self.labels = data.labels.clone()
         self.clean = torch.zeros(n, dtype=torch.bool, device=run.device)
         self.asked = torch.zeros(n, dtype=torch.int64, device=run.device)  # the round in which a sample was acquired, 0 never
@@ -140,9 +145,6 @@ class ActiveLabelRefinement(Method):
         if lnl is None:
             return list(run.networks(1))
         lnl.run, lnl.data = run, data
-        reason = lnl.supports(data)
-        if reason is not None:
-            raise BenchmarkError(f"lnl={self.params.lnl} cannot run on these data: {reason}")
         with run.phase("lnl", lr_scale=self.params.lr_LNL, evaluate=self.watcher.select, watcher=self.watcher):
             lnl.setup(data, run)
             networks = lnl.fit(data, run)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.conformance import _KilledError, tiny_data, tiny_run
+from benchmark.conformance import _KilledError, tiny_data, tiny_run, with_used
 from benchmark.errors import BenchmarkError
 from benchmark.params import resolve
 from benchmark.registry import Registry
@@ -159,7 +159,6 @@ def test_bad_parameters_are_refused_before_anything_runs(values: dict[str, str],
     [
         ({"budget": "61"}, "would pay for 61 labels and there are 60 training samples; lower the budget"),
         ({"budget": "50%+20"}, "each must exceed the last"),
-        ({"acquisition": "disagreement", "lnl": "ce"}, "lnl=ce trains one; take lnl=coteaching"),
         ({"lnl": "coteachin"}, "alr.lnl: .*coteaching"),
         ({"lnl": "coteaching_vog:mix_ratio=0.1"}, "alr.lnl: .*mix_ratio is given twice"),
         ({"lnl": "alr"}, "runs other plugins itself, and cannot be run by one"),
@@ -169,6 +168,15 @@ def test_bad_parameters_are_refused_before_anything_runs(values: dict[str, str],
 def test_what_cannot_be_done_is_said_before_training(values: dict[str, str], words: str) -> None:
     with pytest.raises(BenchmarkError, match=words):
         tiny_run(ALR, **values)
+
+
+def test_a_cell_that_cannot_be_is_skipped_with_the_reason() -> None:
+    def reason(**values: str) -> str | None:
+        return with_used(ALR(resolve(ALR.Params, values, "alr"))).supports(tiny_data(channels=6, size=(1, 1))[0])
+
+    assert "lnl=ce trains one; take lnl=coteaching" in str(reason(acquisition="disagreement", lnl="ce"))
+    assert reason(acquisition="disagreement") is None and reason() is None
+    assert "pixels" in str(reason(lnl="vog:of=pixels"))
 
 
 def test_what_it_runs_is_part_of_its_identity(tmp_path) -> None:
