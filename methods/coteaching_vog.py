@@ -7,17 +7,17 @@ import torch
 
 from benchmark.api import hp, method
 from benchmark.training.two_networks import SmallLossPair, SmallLossParams, cross_entropies, exchanged, rank_within
-from benchmark.training.vog import WindowedVariance, all_pixel_gradients, class_normalised, residuals, with_bias
+from benchmark.training.vog import WindowedVariance, all_pixel_gradients, class_normalised, last_layer_inputs, residuals, with_bias
 
 
 @method(
     "coteaching_vog",
     paper="Khanal et al., Active Label Refinement for Robust Training of Imbalanced Medical Image Classification Tasks in the "
-    "Presence of High Label Noise, MICCAI 2024",
+    "Presence of High Label Noise, MICCAI 2024, arXiv 2407.05973",
     year=2024,
     family="two networks",
     needs=["noise_rate"],
-    cost=2.8,
+    cost=2.1,
 )
 class CoteachingVOG(SmallLossPair):
     """Co-teaching whose picks are samples of small loss and, beside them, samples whose gradients vary least between epochs."""
@@ -32,6 +32,11 @@ class CoteachingVOG(SmallLossPair):
         gradient: str = hp("label", choices=("label", "all_activations", "pixels"), help="of the last layer: label's row or all; or pixels")
         class_norm: bool = hp(False, help="z-scores within the given classes, so that hard classes are not passed over")
         observe_epochs: int = hp(5, 2, 100, search=(2, 10), help="epochs over which gradients vary")
+        harvest: str = hp(
+            "training",
+            choices=("training", "evaluation"),
+            help="gradients of the training passes, at no cost, or of one more pass an epoch without augmentation; pixels: the latter",
+        )
 
     def setup(self, data, run):
         """Fix the noise rate and the ramp; a window of gradients for each network."""
@@ -41,11 +46,29 @@ class CoteachingVOG(SmallLossPair):
 
     def training_step(self, batch, networks, epoch):
         """Each network's mean loss over what the other picks: after the ramp by loss and by variance of gradients."""
-        _, _, *losses = cross_entropies(batch, networks)
+        losses = self.observed_losses(batch, networks) if self.online and self.observes(epoch) else cross_entropies(batch, networks)[2:]
         if self.params.mix_ratio == 0 or epoch <= self.gradual:
             return exchanged(losses, [self.keep(loss, batch.labels, epoch) for loss in losses])
         scores = zip(losses, self.vog[:, batch.indices], strict=True)
         return exchanged(losses, [self.pick(loss.detach(), vog, batch.labels, self.forget(epoch)) > 0 for loss, vog in scores])
+
+    @property
+    def online(self):
+        """Whether gradients are those of the training passes; with respect to the pixels they would need a backward pass more."""
+        return self.params.harvest == "training" and self.params.gradient != "pixels"
+
+    def observes(self, epoch):
+        """Whether an epoch's gradients are looked at: from the first that the first mixed picks reach back to."""
+        return self.params.mix_ratio > 0 and epoch > self.gradual - self.params.observe_epochs
+
+    def observed_losses(self, batch, networks):
+        """Cross-entropies (B,) of both networks; the factors of each sample's gradient in these very passes go into the windows."""
+        with last_layer_inputs(networks) as features:
+            *logits, first, second = cross_entropies(batch, networks)
+        for window, vectors, output in zip((self.window1, self.window2), features, logits, strict=True):
+            factors = residuals(output.detach(), batch.labels, all_activations=self.params.gradient == "all_activations")
+            window.write(self.data.n, batch.indices, with_bias(vectors), factors)
+        return first, second
 
     def pick(self, losses, vog, labels, forget):
         """(m,) int64: 1 picked for a small loss, 2 for a small variance of gradients, 0 left out.
@@ -62,12 +85,16 @@ class CoteachingVOG(SmallLossPair):
         return small + 2 * (rank < picks - by_loss)
 
     def end_epoch(self, networks, epoch, run):
-        """Look at every sample's gradient, from the epoch on that the first mixed picks reach back to."""
-        if self.params.mix_ratio == 0 or epoch <= self.gradual - self.params.observe_epochs:
+        """Every sample's gradient in this epoch joins the window, and its variance is taken anew."""
+        if not self.observes(epoch):
             return
         windows = (self.window1, self.window2)
-        for window, gradients in zip(windows, self.gradients(networks, run), strict=True):
-            window.push(*gradients)
+        if self.online:
+            for window in windows:
+                window.complete()
+        else:
+            for window, factors in zip(windows, self.gradients(networks, run), strict=True):
+                window.push(*factors)
         if self.window1.pushed > 1:
             self.vog = torch.stack([self.comparable(window.score()) for window in windows])
 

@@ -7,6 +7,8 @@ respect to the last layer. Both take, for every entry of the gradient, the devia
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -56,6 +58,27 @@ def with_bias(features: Tensor) -> Tensor:
     """(B, 1 + D) float32: a one, for the bias, and the features."""
     features = features.float()
     return torch.cat([features.new_ones(len(features), 1), features], dim=1)
+
+
+@contextmanager
+def last_layer_inputs(networks: Iterable[Network]) -> Iterator[list[Tensor]]:
+    """What the networks' last layers are given while the context lasts, so that a pass that is made anyway shows its features.
+
+    The passes are the same, bit for bit, as without.
+
+    Args:
+        networks: in any mode.
+
+    Yields:
+        a list that takes the (B, D) features of each forward pass, detached, in the order of the passes.
+    """
+    seen: list[Tensor] = []
+    hooks = [network.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach())) for network in networks]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def pixel_gradients(network: Network, images: Tensor, labels: Tensor) -> Tensor:
@@ -190,7 +213,7 @@ class WindowedVariance:
         window: J, how many checkpoints.
 
     Attributes:
-        pushed: checkpoints seen so far.
+        pushed: checkpoints that are complete.
         vectors: (J, n, D) float16; None before the first.
         factors: (J, n) or (J, n, R) float32; None before the first.
     """
@@ -200,7 +223,6 @@ class WindowedVariance:
         self.vectors: Tensor | None = None
         self.factors: Tensor | None = None
 
-    @torch.no_grad()
     def push(self, vectors: Tensor, factors: Tensor) -> None:
         """Add one checkpoint of all samples; the oldest falls out of a full window.
 
@@ -208,12 +230,28 @@ class WindowedVariance:
             vectors: (n, D); what is beyond the range of float16 counts as its end.
             factors: (n,) or (n, R).
         """
+        self.write(len(vectors), slice(None), vectors, factors)
+        self.complete()
+
+    @torch.no_grad()
+    def write(self, n: int, rows: Tensor | slice, vectors: Tensor, factors: Tensor) -> None:
+        """Put some samples of the coming checkpoint in place of the oldest; :meth:`complete` it when every sample has been written.
+
+        Args:
+            n: number of all samples.
+            rows: which m samples.
+            vectors: (m, D); what is beyond the range of float16 counts as its end.
+            factors: (m,) or (m, R).
+        """
         if self.vectors is None or self.factors is None:
-            self.vectors = vectors.new_zeros(self.window, *vectors.shape, dtype=torch.float16)
-            self.factors = factors.new_zeros(self.window, *factors.shape, dtype=torch.float32)
+            self.vectors = vectors.new_zeros(self.window, n, *vectors.shape[1:], dtype=torch.float16)
+            self.factors = factors.new_zeros(self.window, n, *factors.shape[1:], dtype=torch.float32)
         place = self.pushed % self.window
-        self.vectors[place] = vectors.clamp(-_LARGEST_HALF, _LARGEST_HALF)
-        self.factors[place] = factors
+        self.vectors[place, rows] = vectors.clamp(-_LARGEST_HALF, _LARGEST_HALF).half()
+        self.factors[place, rows] = factors.float()
+
+    def complete(self) -> None:
+        """The checkpoint that was written counts from now on."""
         self.pushed += 1
 
     @torch.no_grad()

@@ -66,7 +66,7 @@ class TestPick:
 
 
 def test_losses_are_means_over_what_the_other_network_picks():
-    method = VOG(VOG.Params(mix_ratio=0.5))
+    method = VOG(VOG.Params(mix_ratio=0.5, harvest="evaluation"))
     method.rate, method.gradual = 0.5, 1
     method.vog = torch.tensor([[9.0, 9.0, 1.0, 0.5], [9.0, 9.0, 9.0, 0.1]])
     first = torch.tensor([[4.0, 0.0], [3.0, 0.0], [2.0, 0.0], [1.0, 0.0]])
@@ -82,19 +82,50 @@ def test_losses_are_means_over_what_the_other_network_picks():
     assert early[0].item() == pytest.approx((ce[0][2] + ce[0][3]).item() / 2)  # while the ramp lasts, by loss alone
 
 
-def test_without_a_share_it_is_coteaching(epochs):
-    mine, other = tiny_run(VOG, mix_ratio=0.0), tiny_run(Coteaching)
+@pytest.mark.parametrize("harvest", ["training", "evaluation"])
+def test_without_a_share_it_is_coteaching(harvest, epochs):
+    mine, other = tiny_run(VOG, mix_ratio=0.0, harvest=harvest), tiny_run(Coteaching)
     assert torch.equal(mine.probabilities, other.probabilities)
     assert torch.equal(mine.method.label_quality(), other.method.label_quality())
-    assert not torch.equal(tiny_run(VOG, mix_ratio=0.5).probabilities, other.probabilities)
+    assert mine.method.window1.pushed == 0
+    assert not torch.equal(tiny_run(VOG, mix_ratio=0.5, harvest=harvest).probabilities, other.probabilities)
 
 
-def test_looking_at_gradients_changes_no_network(epochs):
+@pytest.mark.parametrize("harvest", ["training", "evaluation"])
+def test_looking_at_gradients_changes_no_network(harvest, epochs):
     """Until the first picks by variance it is co-teaching, although gradients are looked at: no batch statistics are moved."""
     epochs(2)
-    mine, other = tiny_run(VOG, mix_ratio=1.0), tiny_run(Coteaching)
+    mine, other = tiny_run(VOG, mix_ratio=1.0, harvest=harvest), tiny_run(Coteaching)
     assert mine.method.window1.pushed == 2
     assert torch.equal(mine.probabilities, other.probabilities)
+    assert torch.equal(mine.run.history.values, other.run.history.values)
+
+
+@pytest.mark.parametrize("harvest", ["training", "evaluation"])
+def test_nothing_is_kept_before_the_first_picks_reach_back_to_it(harvest, epochs):
+    """Of 12 epochs the ramp has 3, so the first picks by variance are in epoch 4 and go by epochs 2 and 3."""
+    epochs(12)
+    assert tiny_run(VOG, observe_epochs=2, harvest=harvest).method.window2.pushed == 10
+
+
+def test_the_training_passes_are_what_is_harvested(epochs, monkeypatch):
+    for gradient in ("label", "all_activations"):
+        seen = torch.zeros(6, 2, 60, 97 if gradient == "label" else 3 * 97)
+        step = VOG.training_step
+
+        def spy(method, batch, networks, epoch, gradient=gradient, seen=seen, step=step):
+            with torch.no_grad():  # the same passes again: batch statistics are of the batch, and those that are kept are not used
+                parts = [(network.features(batch.images), network(batch.images)) for network in networks]
+            every = gradient == "all_activations"
+            for position, (h, z) in enumerate(parts):
+                seen[epoch, position, batch.indices] = last_layer_gradients(h, z, batch.labels, all_activations=every).flatten(1)
+            return step(method, batch, networks, epoch)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(VOG, "training_step", spy)
+            method = tiny_run(VOG, gradient=gradient, observe_epochs=3).method
+        expected = seen[-3:].std(dim=0, correction=0).mean(dim=2)
+        assert torch.allclose(method.vog, expected, rtol=2e-2, atol=1e-5)  # half precision
 
 
 @pytest.mark.parametrize("gradient", ["label", "all_activations", "pixels"])
@@ -115,7 +146,8 @@ def test_the_variance_is_that_of_the_last_epochs(gradient, epochs, monkeypatch):
         return observe(method, networks, run)
 
     monkeypatch.setattr(VOG, "gradients", spy)
-    method = tiny_run(VOG, gradient=gradient, observe_epochs=3, rate=0.2).method
+    harvest = "training" if gradient == "pixels" else "evaluation"  # pixels are never looked at while training
+    method = tiny_run(VOG, gradient=gradient, observe_epochs=3, rate=0.2, harvest=harvest).method
     assert len(seen) == 6  # the ramp ends with the first epoch, so every epoch counts
     expected = torch.stack(seen[-3:]).std(dim=0, correction=0).mean(dim=2)
     assert torch.allclose(method.vog, expected, rtol=2e-2, atol=1e-5)  # half precision
@@ -130,10 +162,12 @@ def test_scores_within_classes_have_mean_zero(epochs):
     assert torch.equal(normal.vog[0], again)
 
 
-def test_networks_at_rest_have_gradients_that_vary_by_nothing(epochs):
+@pytest.mark.parametrize("harvest", ["training", "evaluation"])
+def test_networks_at_rest_have_gradients_that_vary_by_nothing(harvest, epochs):
     epochs(6, lr=0.0, backbone="mlp")  # without batch norm, whose statistics move even so
-    result = tiny_run(VOG, channels=6, size=conformance.FEATURES)
-    assert result.method.vog.abs().max() == 0 and result.method.window2.pushed == 6
+    method = tiny_run(VOG, channels=6, size=conformance.FEATURES, harvest=harvest).method
+    assert method.window2.pushed == 6
+    assert method.vog.max() <= (1e-7 if harvest == "training" else 0)  # in another batch a sample's logits may be rounded otherwise
 
 
 def test_what_it_picks_from_all_samples_at_once(epochs):
@@ -146,12 +180,15 @@ def test_what_it_picks_from_all_samples_at_once(epochs):
     assert vog[picked == 2].max() <= vog[picked == 0].min()
 
 
-@pytest.mark.parametrize("kind", ["label", "all_activations", "pixels"])
-def test_a_killed_run_resumes_exactly(kind, epochs):
+@pytest.mark.parametrize(
+    ("kind", "source"), [("label", "training"), ("all_activations", "training"), ("label", "evaluation"), ("pixels", "evaluation")]
+)
+def test_a_killed_run_resumes_exactly(kind, source, epochs):
     class Variant(VOG):
         @dataclass(frozen=True)
         class Params(VOG.Params):
             gradient: str = hp(kind, choices=("label", "all_activations", "pixels"))
+            harvest: str = hp(source, choices=("training", "evaluation"))
             class_norm: bool = hp(True)
             per_class: bool = hp(True)
 

@@ -51,6 +51,19 @@ def test_a_residual_keeps_its_digits_where_the_probability_rounds_to_one() -> No
     assert vog.residuals(logits, labels, all_activations=True).tolist()[0] == pytest.approx([-9.3576e-14, 9.3576e-14], rel=1e-3)
 
 
+def test_the_inputs_of_last_layers_are_seen_in_passing(context: Callable[..., RunContext]) -> None:
+    first, second = context().networks(2)
+    images = torch.randn(4, 1, 8, 8)
+    plain = first(images)
+    with vog.last_layer_inputs([first, second]) as seen:
+        assert torch.equal(first(images), plain)
+        second(images)
+    first(images)  # no longer looked at
+    assert len(seen) == 2 and not seen[0].requires_grad
+    assert torch.equal(first.head(seen[0]), plain)
+    assert torch.equal(seen[1], second.features(images))
+
+
 class TestRunningVariance:
     def test_is_that_of_all_checkpoints(self) -> None:
         values = torch.randn(7, 5, 3, generator=torch.Generator().manual_seed(1)) + 100
@@ -91,6 +104,20 @@ class TestWindowedVariance:
         expected = products[2:].std(dim=0, correction=0).mean(dim=(1, 2))
         score = window.score()
         assert score is not None and torch.allclose(score, expected, atol=1e-6)
+
+    def test_takes_a_checkpoint_in_parts(self) -> None:
+        """As a training epoch gives it: in any order, and nothing counts before the checkpoint is complete."""
+        generator = torch.Generator().manual_seed(3)
+        whole, parts = vog.WindowedVariance(2), vog.WindowedVariance(2)
+        for checkpoint in range(3):
+            vectors, factors = torch.randn(5, 4, generator=generator), torch.randn(5, generator=generator)
+            whole.push(vectors, factors)
+            for rows in torch.randperm(5, generator=generator).split(2):
+                parts.write(5, rows, vectors[rows], factors[rows])
+                assert parts.pushed == checkpoint
+            parts.complete()
+        first, second = whole.score(), parts.score()
+        assert first is not None and second is not None and torch.equal(first, second)
 
     def test_a_network_at_rest_varies_by_nothing(self) -> None:
         features, head, labels = drawn()
