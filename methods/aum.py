@@ -17,10 +17,10 @@ THRESHOLDS = ("extra_class", "rate")
 
 @method(
     "aum",
-    paper="Pleiss et al., Identifying Mislabeled Data using the Area Under the Margin Ranking, NeurIPS 2020",
+    paper="Pleiss et al., Identifying Mislabeled Data using the Area Under the Margin Ranking, NeurIPS 2020, arXiv 2001.10528",
     year=2020,
     family="detect and retrain",
-    needs=["noise_rate"],
+    needs=[],
     cost=2.0,
 )
 class AreaUnderMargin(Detector):

@@ -11,9 +11,10 @@ from benchmark.training.losses import cross_entropy, entropy
 
 @method(
     "bootstrapping",
-    paper="Reed et al., Training Deep Neural Networks on Noisy Labels with Bootstrapping, ICLR workshop 2015",
+    paper="Reed et al., Training Deep Neural Networks on Noisy Labels with Bootstrapping, ICLR workshop 2015, arXiv 1412.6596",
     year=2015,
     family="robust loss",
+    needs=[],
     cost=1.0,
 )
 class Bootstrapping(Method):

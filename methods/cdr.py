@@ -14,7 +14,7 @@ from benchmark.training.selection import capped_epochs, forget_rate
 
 @method(
     "cdr",
-    paper="Xia et al., Robust Early-Learning: Hindering the Memorization of Noisy Labels, ICLR 2021",
+    paper="Xia et al., Robust Early-Learning: Hindering the Memorization of Noisy Labels, ICLR 2021, openreview.net/forum?id=Eql5b1_hTE4",
     year=2021,
     family="regularisation",
     needs=["noise_rate"],

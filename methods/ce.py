@@ -5,7 +5,14 @@ import torch.nn.functional as F
 from benchmark.api import Method, method
 
 
-@method("ce", paper="cross-entropy, the baseline without any defence", family="baseline", cost=1.0)
+@method(
+    "ce",
+    paper="cross-entropy, the baseline without any defence",
+    year=None,
+    family="baseline",
+    needs=[],
+    cost=1.0,
+)
 class CrossEntropy(Method):
     """Cross-entropy on the given labels, with no defence against wrong ones."""
 

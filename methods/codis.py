@@ -10,7 +10,7 @@ from benchmark.training.two_networks import SmallLossPair, SmallLossParams, cros
 
 @method(
     "codis",
-    paper="Xia et al., Combating Noisy Labels with Sample Selection by Mining High-Discrepancy Examples, ICCV 2023",
+    paper="Xia et al., Combating Noisy Labels with Sample Selection by Mining High-Discrepancy Examples, ICCV 2023, pp. 1833-1843",
     year=2023,
     family="two networks",
     needs=["noise_rate"],

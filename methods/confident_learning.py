@@ -33,9 +33,10 @@ LEAST_DIAGONAL = 1e-3
 
 @method(
     "confident_learning",
-    paper="Northcutt, Jiang and Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels, JAIR 70, 2021",
+    paper="Northcutt, Jiang and Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels, JAIR 70, 2021, arXiv 1911.00068",
     year=2021,
     family="detect and retrain",
+    needs=[],
     cost=3.0,
 )
 class ConfidentLearning(Detector):

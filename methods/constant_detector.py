@@ -6,7 +6,14 @@ from benchmark.api import method
 from benchmark.training.detect import Detector, Verdict
 
 
-@method("constant_detector", paper="a floor: no label is called wrong", family="detect and retrain", cost=1.0)
+@method(
+    "constant_detector",
+    paper="a floor: no label is called wrong",
+    year=None,
+    family="detect and retrain",
+    needs=[],
+    cost=1.0,
+)
 class ConstantDetector(Detector):
     """Flags nothing, so that whatever ``then`` says it trains as ``ce`` does."""
 

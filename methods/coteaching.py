@@ -6,7 +6,7 @@ from benchmark.training.two_networks import SmallLossPair, cross_entropies, exch
 
 @method(
     "coteaching",
-    paper="Han et al., Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy Labels, NeurIPS 2018",
+    paper="Han et al., Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy Labels, NeurIPS 2018, arXiv 1804.06872",
     year=2018,
     family="two networks",
     needs=["noise_rate"],

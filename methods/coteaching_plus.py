@@ -10,7 +10,7 @@ from benchmark.training.two_networks import SmallLossPair, SmallLossParams, cros
 
 @method(
     "coteaching_plus",
-    paper="Yu et al., How does Disagreement Help Generalization against Label Corruption?, ICML 2019",
+    paper="Yu et al., How does Disagreement Help Generalization against Label Corruption?, ICML 2019, arXiv 1901.04215",
     year=2019,
     family="two networks",
     needs=["noise_rate"],

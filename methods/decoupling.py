@@ -10,9 +10,10 @@ from benchmark.training.two_networks import TwoNetworks, cross_entropies, disagr
 
 @method(
     "decoupling",
-    paper='Malach and Shalev-Shwartz, Decoupling "when to update" from "how to update", NeurIPS 2017',
+    paper='Malach and Shalev-Shwartz, Decoupling "when to update" from "how to update", NeurIPS 2017, arXiv 1706.02613',
     year=2017,
     family="two networks",
+    needs=[],
     cost=2.0,
 )
 class Decoupling(TwoNetworks):

@@ -20,9 +20,11 @@ HIGHEST = 0.9
 
 @method(
     "disc",
-    paper="Li et al., DISC: Learning from Noisy Labels via Dynamic Instance-Specific Selection and Correction, CVPR 2023",
+    paper="Li et al., DISC: Learning from Noisy Labels via Dynamic Instance-Specific Selection and Correction, CVPR 2023, doi "
+    "10.1109/CVPR52729.2023.02305",
     year=2023,
     family="semi-supervised",
+    needs=[],
     cost=3.5,
 )
 class DISC(Method):

@@ -8,11 +8,11 @@ from benchmark.training.codivide import CoDivide
 
 @method(
     "dividemix",
-    paper="Li et al., DivideMix: Learning with Noisy Labels as Semi-supervised Learning, ICLR 2020",
+    paper="Li et al., DivideMix: Learning with Noisy Labels as Semi-supervised Learning, ICLR 2020, arXiv 2002.07394",
     year=2020,
     family="semi-supervised",
     needs=["noise_rate"],
-    cost=7.0,
+    cost=9.0,
 )
 class DivideMix(CoDivide):
     """Co-divide by a mixture over losses, co-refine and co-guess labels, mix everything."""

@@ -15,9 +15,10 @@ from benchmark.training.losses import cross_entropy
 
 @method(
     "elr",
-    paper="Liu et al., Early-Learning Regularization Prevents Memorization of Noisy Labels, NeurIPS 2020",
+    paper="Liu et al., Early-Learning Regularization Prevents Memorization of Noisy Labels, NeurIPS 2020, arXiv 2007.00151",
     year=2020,
     family="regularisation",
+    needs=[],
     cost=1.0,
 )
 class ELR(Method):

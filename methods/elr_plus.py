@@ -18,9 +18,10 @@ from benchmark.training.networks import MovingAverage
 
 @method(
     "elr_plus",
-    paper="Liu et al., Early-Learning Regularization Prevents Memorization of Noisy Labels, NeurIPS 2020 (ELR+)",
+    paper="Liu et al., Early-Learning Regularization Prevents Memorization of Noisy Labels, NeurIPS 2020, arXiv 2007.00151 (ELR+)",
     year=2020,
     family="two networks",
+    needs=[],
     cost=2.7,
 )
 class ELRPlus(Method):

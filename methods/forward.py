@@ -35,9 +35,10 @@ class ForwardParams:
 
 @method(
     "forward",
-    paper="Patrini et al., Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach, CVPR 2017",
+    paper="Patrini et al., Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach, CVPR 2017, arXiv 1609.03683",
     year=2017,
     family="transition matrix",
+    needs=[],
     cost=2.0,
 )
 class Forward(Method):

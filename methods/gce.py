@@ -15,9 +15,11 @@ from benchmark.training.selection import capped_epochs
 
 @method(
     "gce",
-    paper="Zhang and Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels, NeurIPS 2018",
+    paper="Zhang and Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels, NeurIPS 2018, "
+    "arXiv 1805.07836",
     year=2018,
     family="robust loss",
+    needs=[],
     cost=1.0,
 )
 class GeneralizedCrossEntropy(Method):

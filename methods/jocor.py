@@ -11,7 +11,7 @@ from benchmark.training.two_networks import SmallLossPair, SmallLossParams, cros
 
 @method(
     "jocor",
-    paper="Wei et al., Combating Noisy Labels by Agreement: A Joint Training Method with Co-Regularization, CVPR 2020",
+    paper="Wei et al., Combating Noisy Labels by Agreement: A Joint Training Method with Co-Regularization, CVPR 2020, arXiv 2003.02752",
     year=2020,
     family="two networks",
     needs=["noise_rate"],

@@ -12,9 +12,11 @@ from benchmark.training.selection import capped_epochs
 
 @method(
     "label_smoothing",
-    paper="Szegedy et al., Rethinking the Inception Architecture, CVPR 2016; Wei et al., To Smooth or Not?, ICML 2022",
+    paper="Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, arXiv 1512.00567; Wei et al., "
+    "To Smooth or Not? When Label Smoothing Meets Noisy Labels, ICML 2022, arXiv 2106.04149",
     year=2016,
     family="robust loss",
+    needs=[],
     cost=1.0,
 )
 class LabelSmoothing(Method):

@@ -18,9 +18,12 @@ LEAST_PER_CLASS = 20
 
 @method(
     "loss_gmm",
-    paper="Li, Socher and Hoi, DivideMix, ICLR 2020 (the mixture alone), after Arazo et al., Unsupervised Label Noise Modeling, ICML 2019",
+    paper="Li, Socher and Hoi, DivideMix: Learning with Noisy Labels as Semi-supervised Learning, ICLR 2020, arXiv 2002.07394 "
+    "(the mixture alone), after Arazo et al., Unsupervised Label Noise Modeling and Loss Correction, ICML 2019, arXiv "
+    "1904.11238",
     year=2020,
     family="detect and retrain",
+    needs=[],
     cost=1.4,
 )
 class LossMixture(Detector):

@@ -14,10 +14,11 @@ from benchmark.training.mixmatch import draw_mixup
 
 @method(
     "mixup",
-    paper="Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018",
+    paper="Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018, arXiv 1710.09412",
     year=2018,
     family="regularisation",
-    cost=1.3,
+    needs=[],
+    cost=1.5,
 )
 class Mixup(Method):
     """Every batch is mixed with itself in another order, by one weight that is drawn from Beta(alpha, alpha)."""

@@ -11,9 +11,10 @@ from benchmark.training.losses import mean_absolute_error, normalized_cross_entr
 
 @method(
     "nce_mae",
-    paper="Ma et al., Normalized Loss Functions for Deep Learning with Noisy Labels, ICML 2020",
+    paper="Ma et al., Normalized Loss Functions for Deep Learning with Noisy Labels, ICML 2020, arXiv 2006.13554",
     year=2020,
     family="robust loss",
+    needs=[],
     cost=1.0,
 )
 class NCEandMAE(Method):

@@ -11,9 +11,10 @@ from benchmark.training.losses import normalized_cross_entropy, reverse_cross_en
 
 @method(
     "nce_rce",
-    paper="Ma et al., Normalized Loss Functions for Deep Learning with Noisy Labels, ICML 2020",
+    paper="Ma et al., Normalized Loss Functions for Deep Learning with Noisy Labels, ICML 2020, arXiv 2006.13554",
     year=2020,
     family="robust loss",
+    needs=[],
     cost=1.0,
 )
 class NCEandRCE(Method):

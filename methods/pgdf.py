@@ -18,11 +18,11 @@ ENHANCE, DENOISE, MIX = 100 / 300, 150 / 300, 200 / 300
 
 @method(
     "pgdf",
-    paper="Chen et al., Sample Prior Guided Robust Model Learning to Suppress Noisy Labels, ECML PKDD 2023",
+    paper="Chen et al., Sample Prior Guided Robust Model Learning to Suppress Noisy Labels, ECML PKDD 2023, arXiv 2112.01197",
     year=2023,
     family="semi-supervised",
     needs=["noise_rate"],
-    cost=8.0,
+    cost=10.0,
 )
 class PGDF(CoDivide):
     """DivideMix whose division starts from what the history of a plain training says of each sample."""

@@ -9,9 +9,10 @@ from benchmark.training.detect import Detector, DetectorParams, Verdict
 @method(
     "random_detector",
     paper="a floor: labels are called wrong by lot, as many as the noise rate says",
+    year=None,
     family="detect and retrain",
     needs=["noise_rate"],
-    cost=1.0,
+    cost=0.8,
 )
 class RandomDetector(Detector):
     """Holds a random share of the labels for wrong; suggests a random other class."""

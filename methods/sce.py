@@ -11,9 +11,10 @@ from benchmark.training.losses import LOG_ZERO, cross_entropy, reverse_cross_ent
 
 @method(
     "sce",
-    paper="Wang et al., Symmetric Cross Entropy for Robust Learning with Noisy Labels, ICCV 2019",
+    paper="Wang et al., Symmetric Cross Entropy for Robust Learning with Noisy Labels, ICCV 2019, arXiv 1908.06112",
     year=2019,
     family="robust loss",
+    needs=[],
     cost=1.0,
 )
 class SymmetricCrossEntropy(Method):

@@ -17,10 +17,10 @@ SPARE = 2
 
 @method(
     "simifeat",
-    paper="Zhu, Dong and Liu, Detecting Corrupted Labels Without Training a Model to Predict, ICML 2022",
+    paper="Zhu, Dong and Liu, Detecting Corrupted Labels Without Training a Model to Predict, ICML 2022, arXiv 2110.06283",
     year=2022,
     family="detect and retrain",
-    needs=["noise_rate"],
+    needs=[],
     cost=1.2,
 )
 class SimiFeat(Detector):

@@ -24,9 +24,10 @@ epochs are fewer, or the network would know the labels by heart before any varia
 
 @method(
     "sop",
-    paper="Liu et al., Robust Training under Label Noise by Over-parameterization, ICML 2022",
+    paper="Liu et al., Robust Training under Label Noise by Over-parameterization, ICML 2022, arXiv 2202.14026",
     year=2022,
     family="regularisation",
+    needs=[],
     cost=1.0,
 )
 class SOP(Method):

@@ -23,9 +23,10 @@ HIDDEN, PROJECTED = 256, 128
 
 @method(
     "ssr",
-    paper="Feng et al., SSR: An Efficient and Robust Framework for Learning with Unknown Label Noise, BMVC 2022",
+    paper="Feng et al., SSR: An Efficient and Robust Framework for Learning with Unknown Label Noise, BMVC 2022, arXiv 2111.11288",
     year=2022,
     family="semi-supervised",
+    needs=[],
     cost=3.7,
 )
 class SSR(Method):

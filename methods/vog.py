@@ -19,11 +19,11 @@ STAGES = {"all": (0.0, 1.0), "early": (0.0, 1 / 3), "late": (2 / 3, 1.0)}
 
 @method(
     "vog",
-    paper="Agarwal, D'souza and Hooker, Estimating Example Difficulty using Variance of Gradients, CVPR 2022",
+    paper="Agarwal, D'souza and Hooker, Estimating Example Difficulty using Variance of Gradients, CVPR 2022, arXiv 2008.11600",
     year=2022,
     family="detect and retrain",
     needs=["noise_rate"],
-    cost=1.5,
+    cost=1.3,
 )
 class VarianceOfGradients(Detector):
     """Ranks labels by the deviation of their gradients over checkpoints of one training, within classes."""

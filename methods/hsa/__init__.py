@@ -21,11 +21,12 @@ from .nshe import NoiseSuppressor, ema_momentum
 
 @method(
     "hsa",
-    paper="Zhu et al., Hard Sample Aware Noise Robust Learning for Histopathology Image Classification, IEEE TMI 41(4), 2022",
+    paper="Zhu et al., Hard Sample Aware Noise Robust Learning for Histopathology Image Classification, IEEE TMI 41(4), 2022, "
+    "arXiv 2112.03694",
     year=2022,
     family="detect and correct",
     needs=["noise_rate"],
-    cost=5.0,
+    cost=4.0,
 )
 class HSA(Method):
     """Detects easy, hard and noisy samples (EHN), corrects labels, then trains with noise suppressing and hard enhancing."""
