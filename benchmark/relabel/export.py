@@ -129,6 +129,7 @@ def _write(
     name = set_name(content, run.key, index, labels)
     rows = [_row(name, candidate, classes, file) for candidate, file in zip(chosen, files, strict=True)]
     own = {i: "" if paths is None else paths[i] for i in index.tolist()}
+    _check_names([*classes, *own.values()])
     given = labels_table({i: Label(own[i], classes[label]) for i, label in zip(index.tolist(), labels.tolist(), strict=True)})
     answers = sheet.table(rows)
     manifest = Manifest(
@@ -154,6 +155,15 @@ def _write(
     (draft / GIVEN).write_bytes(given)
     (draft / FILE).write_bytes(manifest.to_bytes())
     return Exported(manifest, suspects, sum(file.parent == final / PICTURES for file in shown))
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Refuse names of files or classes that no table can hold: those that a file system allows although they are no text."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise BenchmarkError(f"the name {name!r} is not UTF-8, so no table can hold it; rename it, and run the cell again") from None
 
 
 def _row(name: str, candidate: Candidate, classes: Sequence[str], file: Path | None) -> dict[str, Any]:
