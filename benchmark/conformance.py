@@ -188,6 +188,7 @@ def tiny_run(
     channels: int = 3,
     size: tuple[int, int] = (8, 8),
     folder: Path | None = None,
+    shared: Path | None = None,
     kill_after: int | None = None,
     rate: float = 0.3,
     **changes: Any,
@@ -198,9 +199,8 @@ def tiny_run(
     settings: TrainingProtocol = protocol("quick", {"epochs": 2, "batch_size": 16, **backbone})
     torch.seed()  # no two runs start from the same global state, as in a worker that has run other cells
     oracle = Oracle(truth, _TinyNoise(_TinyNoise.Params(rate)), rate, 3, data.class_names, given=data.labels.numpy())
-    run = RunContext(
-        data, settings, seed=0, device=torch.device("cpu"), oracle=oracle, augmentation=("crop",), folder=folder, checkpoint_seconds=0.0
-    )
+    kept: dict[str, Any] = {"folder": folder, "shared": shared, "checkpoint_seconds": 0.0}
+    run = RunContext(data, settings, seed=0, device=torch.device("cpu"), oracle=oracle, augmentation=("crop",), **kept)
     run.observe(_Killer(kill_after, data.images[:2]))
     method = with_used(cls(resolve(cls.Params, changes, cls.name)))
     reason = method.supports(data)

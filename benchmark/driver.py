@@ -223,6 +223,8 @@ def execute(plan: Plan, engine: Engine, tracker: Tracker, progress: Progress, *,
                 waiting = campaign.look_at(waiting)
         except KeyboardInterrupt:
             campaign.result.interrupted = True
+    if not campaign.result.interrupted:
+        plan.store.forget_phases()
     tracker.finish("interrupted" if campaign.result.interrupted else "failed" if campaign.result.bad else "finished")
     return campaign.result
 

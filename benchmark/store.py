@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 SPEC, RESULT, ERROR, CHECKPOINT, STAGES, HISTORY = "spec.json", "result.json", "error.json", "last.pt", "stages", "history"
 QUARANTINE = "quarantine"
+PHASES = "phases"
+"""Finished phases that runs of one campaign share; see :meth:`benchmark.training.context.RunContext.phase`."""
 _KEY = re.compile(r"[0-9a-f]{16}")
 
 
@@ -94,6 +96,10 @@ class RunStore:
                 return sorted(entry.name for entry in entries if _KEY.fullmatch(entry.name) and entry.is_dir())
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def forget_phases(self) -> None:
+        """Remove the phases that runs have shared; a run that still needs one computes it again."""
+        shutil.rmtree(self.root / PHASES, ignore_errors=True)
 
     def register(self, spec: RunSpec) -> str:
         """Write the run's ``spec.json`` unless it is there with the same labels; return its key."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import logging
+import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -28,8 +29,8 @@ from benchmark.observer import RunObserver
 from benchmark.prepare import PreparedData, prepare
 from benchmark.registry import Registry
 from benchmark.resolve import instantiate_method
-from benchmark.spec import SCHEMA, RunSpec
-from benchmark.store import RunStore, Status
+from benchmark.spec import SCHEMA, RunSpec, canonical_json
+from benchmark.store import PHASES, RunStore, Status
 from benchmark.system_metrics import SystemSampler
 from benchmark.training.context import RunContext
 from benchmark.training.devices import resolve_device
@@ -188,6 +189,8 @@ def _context(
         folder=folder,
         checkpoint_seconds=options.checkpoint_seconds,
         code=hashed,
+        shared=options.runs / PHASES,
+        identity=_beside_the_method(spec, device, options.threads),
     )
     images = {part: place(prepared.inputs[part], device) for part in ("val", "test")}
     labels = {part: prepared.labels[part] for part in ("val", "test")}
@@ -196,6 +199,12 @@ def _context(
     run.observe(observer)
     (folder / "history.jsonl").unlink(missing_ok=True)  # a checkpoint brings back the lines that count
     return run, observer
+
+
+def _beside_the_method(spec: RunSpec, device: torch.device, threads: int) -> str:
+    """All that determines a run's numbers beside its method; two kinds of processors may round differently."""
+    rest = {name: value for name, value in spec.to_dict().items() if name not in ("method", "labels")}
+    return canonical_json({**rest, "device": str(device), "threads": threads, "host": platform.node()})
 
 
 def training_data(prepared: PreparedData, device: torch.device) -> TrainingData:
@@ -270,7 +279,8 @@ def _write_samples(
     for name, values in method.sample_columns().items():
         columns[name] = values.detach().cpu().numpy()
     if prepared.arrays.paths is not None:
-        columns["path"] = [prepared.arrays.paths[position] for position in positions]
+        named = (prepared.arrays.paths[position] for position in positions)  # a name need not be UTF-8, a text in the table must
+        columns["path"] = [path.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for path in named]
     with atomic_open(path) as file:
         pq.write_table(pa.table(columns), file)
 

@@ -185,7 +185,7 @@ def _to_do(plan: Plan, jobs: int) -> str:
 
 
 def _may_not_fit(spec: RunSpec) -> bool:
-    thinned = {"imbalance", "subset"} & set(spec.dataset.params)
+    thinned = {"imbalance", "subset", "label_file"} & set(spec.dataset.params)
     return bool(thinned) or any(part.fingerprint is not None for part in spec.noise.parts or (spec.noise,))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import logging
 import math
 import time
@@ -15,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.api import TrainingData
+from benchmark.api import Method, TrainingData
 from benchmark.errors import BenchmarkError, DivergedError
+from benchmark.files import share
 from benchmark.seeds import derive_seed, numpy_generator, torch_generator
-from benchmark.spec import TrainingProtocol
+from benchmark.spec import TrainingProtocol, canonical_json
 from benchmark.training import checkpoint
 from benchmark.training.augment import Augmenter, FeatureScaler, make_augmenters
 from benchmark.training.backbones import Network, build_network
@@ -58,7 +61,13 @@ class Observer(Protocol):
 
 
 class Watcher(Protocol):
-    """Looks on while another method's final stage trains; see :meth:`RunContext.phase`."""
+    """Looks on while another method's final stage trains; see :meth:`RunContext.phase`.
+
+    Attributes:
+        key: what its state depends on beside the networks; runs whose watchers differ in it share no phase.
+    """
+
+    key: str
 
     def after_epoch(self, networks: Networks, line: dict[str, Any]) -> None:
         """Look at the networks (in evaluation mode) after an epoch; ``line`` is that of the epoch in history.jsonl."""
@@ -78,6 +87,7 @@ class _Phase:
     lr_scale: float = 1.0
     evaluate: bool = True
     watcher: Watcher | None = None
+    shared: Path | None = None
 
 
 class RunContext:
@@ -96,6 +106,8 @@ class RunContext:
         folder: where checkpoints go; None keeps none.
         checkpoint_seconds: least time between two checkpoints of a stage.
         code: hash of the code that determines the numbers; a checkpoint by other code is not resumed.
+        shared: where finished phases lie that other runs may need too; None shares none.
+        identity: text that two runs have in common if and only if the same phase comes out the same in both.
     """
 
     def __init__(
@@ -110,6 +122,8 @@ class RunContext:
         folder: Path | None = None,
         checkpoint_seconds: float = 10.0,
         code: str = "",
+        shared: Path | None = None,
+        identity: str = "",
     ) -> None:
         self._data, self.protocol, self.seed, self.device, self.oracle = data, protocol, seed, device, oracle
         self._augmenter: Augmenter | FeatureScaler
@@ -118,6 +132,7 @@ class RunContext:
         numbers = math.prod(data.images.shape[1:])
         self._evaluation_batch = max(2, min(EVALUATION_BATCH, EVALUATION_BYTES // (4 * numbers)))
         self._folder, self._checkpoint_seconds, self._code = folder, checkpoint_seconds, code
+        self._shared, self._identity = shared, identity
         self._observer: Observer | None = None
         self._bf16 = protocol.precision == "bf16" or (
             protocol.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -265,21 +280,30 @@ class RunContext:
             self._final = self._evaluator(networks, predictor)
 
     @contextmanager
-    def phase(self, name: str, *, lr_scale: float = 1.0, evaluate: bool = False, watcher: Watcher | None = None) -> Iterator[None]:
+    def phase(
+        self, name: str, trains: Method, *, lr_scale: float = 1.0, evaluate: bool = False, watcher: Watcher | None = None
+    ) -> Iterator[None]:
         """A part of the run in which another method trains from beginning to end, as it would alone.
 
         What it draws is what it would draw alone: weights, batches, augmentation. Its stages are kept under names that begin with
         the phase's; it has a training history of its own, which is ``run.history`` until the phase ends; and none of its epochs can
-        become the run's selected or last one.
+        become the run's selected or last one. A phase with which a run begins is computed once for all runs of a runs folder that
+        begin with it (strategies compared on the same data and seed): the others resume from its finished stages.
 
         Args:
             name: unique within the run.
+            trains: the method, for what a shared phase depends on.
             lr_scale: factor on the learning rate of its networks.
             evaluate: evaluate its final stage on the validation and test part after each epoch, for history.jsonl and the watcher.
             watcher: looks at the networks after each epoch of its final stage; checkpointed.
         """
+        shared = None
+        if self._shared is not None and not self._begun and not self._generators:
+            settings = (name, trains.name, dataclasses.asdict(trains.params), lr_scale, evaluate, "" if watcher is None else watcher.key)
+            text = canonical_json([self._identity, self._code, *settings])
+            shared = self._shared / hashlib.sha256(text.encode()).hexdigest()[:16]
         outer, history = self._phase, self.history
-        self._phase = _Phase(name, lr_scale, evaluate, watcher)
+        self._phase = _Phase(name, lr_scale, evaluate, watcher, shared)
         self.history = SampleHistory(self._data.n, self.protocol.epochs, self.device)
         try:
             yield
@@ -392,11 +416,13 @@ class RunContext:
             "watcher": None if self._phase.watcher is None else self._phase.watcher.state_dict(),
         }
         checkpoint.save(path, payload)
+        if finished and self._phase.shared is not None:
+            share(path, self._phase.shared / path.name)
 
     def _resume(self, stage: str, networks: Networks, state: Any) -> int:
         """Restore the latest checkpoint of a stage; returns the number of its epochs that are done."""
-        for finished in (True, False):
-            path = self._path(stage, finished)
+        shared = None if self._phase.shared is None else self._phase.shared / f"{stage}.pt"
+        for path in (self._path(stage, finished=True), shared, self._path(stage, finished=False)):
             payload = None if path is None else checkpoint.load(path, self.device)
             if payload is None or payload.get("stage") != stage:
                 continue

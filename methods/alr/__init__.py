@@ -145,7 +145,7 @@ class ActiveLabelRefinement(Method):
         if lnl is None:
             return list(run.networks(1))
         lnl.run, lnl.data = run, data
-        with run.phase("lnl", lr_scale=self.params.lr_LNL, evaluate=self.watcher.select, watcher=self.watcher):
+        with run.phase("lnl", lnl, lr_scale=self.params.lr_LNL, evaluate=self.watcher.select, watcher=self.watcher):
             lnl.setup(data, run)
             networks = lnl.fit(data, run)
             networks.train(False)

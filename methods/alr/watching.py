@@ -18,12 +18,14 @@ class LastEpochs:
 
     Attributes:
         weights: that network's state.
+        key: its settings.
     """
 
     def __init__(self, owner, window, *, select):
         self._owner, self.select = owner, select
         self.gradients = WindowedVariance(window) if window else None
         self.score, self.weights = [], {}
+        self.key = f"{window}-{select}"
 
     def after_epoch(self, networks, line):
         """An epoch of phase 1's final stage."""

@@ -128,6 +128,29 @@ def test_a_killed_round_goes_on_with_the_ledger_intact(tmp_path, kill_after: int
     assert resumed.run.oracle.used == whole.run.oracle.used and torch.equal(resumed.probabilities, whole.probabilities)
 
 
+def test_runs_that_begin_alike_share_phase_one(tmp_path) -> None:
+    """A second strategy resumes from the first one's phase, with the result that it would have had alone; another setting does not."""
+
+    def run(folder: str, **values: object):
+        return tiny_run(ALR, folder=tmp_path / folder, shared=tmp_path / "phases", **FEW, **values)
+
+    alone = tiny_run(ALR, acquisition="margin", **FEW)
+    first = run("a", acquisition="entropy")
+    assert len(list((tmp_path / "phases").glob("*/lnl-train.pt"))) == 1
+    second = run("b", acquisition="margin")
+    trained = first.run.trained_samples
+    assert torch.equal(second.probabilities, alone.probabilities) and second.run.trained_samples == trained
+    assert (second.run.oracle.ledger() == alone.run.oracle.ledger()).all() and second.run.oracle.used == alone.run.oracle.used
+    assert epochs_of(second) == epochs_of(first) - 2, "two epochs of phase 1 were not trained again"
+    run("c", mix_ratio=0.5)
+    run("d", acquisition="vog")
+    assert len(list((tmp_path / "phases").iterdir())) == 3, "another phase 1, or one that is watched in another way, is computed anew"
+
+
+def epochs_of(result) -> int:
+    return result.run._observer.epochs
+
+
 @pytest.mark.parametrize("name", ["hsa", "confident_learning", "gce", "dividemix"])
 def test_any_method_can_be_phase_one(name: str) -> None:
     result = tiny_run(ALR, lnl=name, budget="2+4")
