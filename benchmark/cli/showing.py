@@ -143,7 +143,7 @@ def _print_plugin(described: dict[str, Any]) -> None:
     if described["text"]:
         write("\n" + described["text"])
     if described["manifest"]:
-        write("\n" + "\n".join(f"{key}: {_joined(value)}" for key, value in described["manifest"].items() if value not in (None, "")))
+        write("\n" + "\n".join(f"{key}: {_joined(value)}" for key, value in described["manifest"].items() if value not in (None, "", [])))
     if described["parameters"]:
         write("")
         rows = [

@@ -78,4 +78,4 @@ def test_weights_are_the_posterior():
 
 def test_needs_no_noise_rate():
     result = tiny_run(LossMixture)
-    assert not result.run.oracle.used["noise_rate"] and "needs" not in LossMixture.manifest
+    assert not result.run.oracle.used["noise_rate"] and "noise_rate" not in LossMixture.manifest["needs"]
