@@ -33,7 +33,7 @@ class Pool:
         generator: on the CPU; one for the whole run.
         committee: (C, m, K) softmax of several models, the current one among them; for ``disagreement``.
         vog: (m,) variance of gradients; for ``vog``.
-        covered: (c, D) features of the samples that training has already; for ``coreset``.
+        covered: (c, D) features of the samples whose labels are trusted already; for ``coreset``.
         answered: of the q samples that were paid for before: probabilities (q, K), given labels (q,) and answers (q,); for
             ``activelab``.
     """
@@ -100,7 +100,7 @@ def bald(pool: Pool, count: int) -> Tensor:
 
 
 def coreset(pool: Pool, count: int) -> Tensor:
-    """Greedy k-centre (Sener and Savarese 2018): always the candidate farthest from all that training has or that was picked."""
+    """Greedy k-centre (Sener and Savarese 2018): always the candidate farthest from all that is trusted or was picked."""
     return k_centre(pool.features, count, pool.covered)
 
 

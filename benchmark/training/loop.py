@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.api import Method, TrainingData
+from benchmark.training.backbones import remembering
 from benchmark.training.context import Predictor, RunContext
 from benchmark.training.history import SampleHistory
 from benchmark.training.networks import Networks
@@ -15,7 +16,8 @@ def method_predictor(method: Method, networks: Networks) -> Predictor:
     """What evaluates a method after each epoch: :meth:`Method.predict` under the name "" and its auxiliary predictors."""
 
     def predictor(images: Tensor) -> dict[str, Tensor]:
-        return {"": method.predict(networks, images), **method.auxiliary_predictions(networks, images)}
+        with remembering(networks):
+            return {"": method.predict(networks, images), **method.auxiliary_predictions(networks, images)}
 
     return predictor
 

@@ -131,6 +131,18 @@ class Oracle:
         self.used["labels"] += answers.size
         return votes.argmax(axis=1).astype(np.int64)
 
+    def try_raters(self, raters: Sequence[Noise | None]) -> None:
+        """Draw the errors of raters now, so that one who cannot answer is known before anything is trained; asking nothing is free.
+
+        Raises:
+            LookupError: there is no reference, or a rater's noise model needs more than labels.
+            BenchmarkError: a rater's noise model does not fit these classes.
+        """
+        if self._truth is None:
+            raise LookupError("these data have no reference labels")
+        for number, model in enumerate(raters):
+            self._rater(number, model)
+
     def leak(self, samples: np.ndarray) -> np.ndarray:
         """True labels of (m,) samples that nobody pays for, as a released program hands them out. Metered as ``unpaid_labels``.
 

@@ -16,6 +16,7 @@ from benchmark.params import resolve
 from benchmark.registry import Registry
 from benchmark.spec import protocol
 from benchmark.training.context import RunContext
+from benchmark.training.loop import method_predictor
 from benchmark.training.oracle import Oracle
 from benchmark.training.two_networks import (
     SmallLossPair,
@@ -157,3 +158,21 @@ def test_withstands_wrong_labels_better_than_cross_entropy(name: str) -> None:
     assert plain_accuracy < 0.7, "the labels must be hard enough for plain cross-entropy"
     assert accuracy > plain_accuracy + 0.08
     assert told_apart > plain_told_apart + 0.04
+
+
+def test_a_predictor_and_its_parts_share_the_passes(context) -> None:
+    """Co-teaching reports the mean of two networks and each alone: two forward passes a batch, not four."""
+    run = context()
+    networks = run.networks(2)
+    networks.train(False)
+    calls = []
+    for network in networks:
+        network.trunk.register_forward_hook(lambda *_: calls.append(1))
+    method = Registry().load("method", "coteaching")()
+    images = torch.randn(5, 1, 8, 8)
+    with torch.no_grad():
+        shared = method_predictor(method, networks)(images)
+        assert len(calls) == 2
+        assert torch.equal(shared[""], method.predict(networks, images))
+        assert torch.equal(shared["network2"], networks[1](images).softmax(dim=1))
+        assert len(calls) == 5, "nothing is remembered afterwards"
