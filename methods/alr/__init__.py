@@ -84,12 +84,14 @@ class ActiveLabelRefinement(Method):
             return found
         options = [] if p.noise_rate == "auto" else [f"noise_rate={p.noise_rate}"]
         if p.lnl.split(":")[0] == "coteaching_vog":
-            options += [f"mix_ratio={p.mix_ratio}", f"gradient={'all_activations' if p.all_activations else 'label'}"]
+            options += [f"mix_ratio={p.mix_ratio}", *(["gradient=all_activations"] if p.all_activations else [])]
         return {"lnl": ("method", ":".join([p.lnl, *options])), **found}
 
     def supports(self, data):
-        """Disagreement needs a committee; phase 1 may refuse these data."""
+        """Disagreement needs a committee, the quality of labels a phase 1; phase 1 may refuse these data."""
         lnl = self.used.get("lnl")
+        if self.params.acquisition == "label_quality" and lnl is None:
+            return "acquisition=label_quality goes by what phase 1 says of each label and lnl=none has none; take another acquisition"
         if self.params.acquisition == "disagreement" and (lnl is None or lnl.networks < 2):
             return f"acquisition=disagreement compares two networks and lnl={self.params.lnl} trains one; take lnl=coteaching"
         return None if lnl is None else lnl.supports(data)
@@ -100,6 +102,8 @@ class ActiveLabelRefinement(Method):
         if p.label_cleaning and not run.oracle.knows_labels:
             raise BenchmarkError("alr cannot ask for labels: these data have no reference; people answer through relabel export and import")
         self.raters = tuple(model for name, model in self.used.items() if name.startswith("annotator")) or (None,)
+        if p.label_cleaning:
+            self._try_annotators(run)
         each = budget_in_labels(p.round_budget, n)[0]
         totals = budget_in_labels(p.budget, n) if p.budget else [each * paid for paid in range(1, p.label_cleaning_rounds)]
         self.totals = check_totals(totals, n, self.name)
@@ -117,8 +121,8 @@ class ActiveLabelRefinement(Method):
         networks = Networks(self.committee[:1], run.protocol)
         if p.as_released:
             self._leak(run)
-        if p.scratch_after_LNL and self.clean.any():
-            networks = self._train(data, run, 0, None, final=False)
+        if p.scratch_after_LNL:
+            networks = self._train(data, run, 0, None, final=False) if self.training_set().any() else run.networks(1)
         run.end_round(networks, self.predictor(networks))
         for number, total in enumerate(self.totals, 1):
             self._acquire(data, run, number, total, networks[0])
@@ -135,9 +139,19 @@ class ActiveLabelRefinement(Method):
 
     def training_set(self):
         """(n,) bool: what the rounds train on now."""
-        if self.params.train_on == "all":
-            return torch.ones_like(self.clean)
+        return torch.ones_like(self.clean) if self.params.train_on == "all" else self.trusted()
+
+    def trusted(self):
+        """(n,) bool: whose labels count as right now: phase 1's clean samples, where they are used, and what was acquired."""
         return self.clean | (self.asked > 0) if self.params.use_LNL_cleaned_labels else self.asked > 0
+
+    def _try_annotators(self, run):
+        """Annotators who cannot err as they should are refused before anything is trained."""
+        try:
+            run.oracle.try_raters(self.raters)
+        except (LookupError, BenchmarkError) as error:
+            words = "errors are drawn on the true labels alone; name a noise model that needs no more, e.g. symmetric:0.1"
+            raise BenchmarkError(f"alr.annotator={self.params.annotator}: {error}; {words}") from error
 
     def _learn_with_noise(self, data, run):
         """Phase 1: another method's whole training. Its verdict becomes the clean set; its networks are returned."""
@@ -179,10 +193,7 @@ class ActiveLabelRefinement(Method):
         picks = candidates[acquire(name, make_pool(self, data, run, name, network, candidates), count, balanced=p.balanced and not blind)]
         self.asked[picks] = number
         if p.label_cleaning and len(picks):
-            try:
-                answers = run.oracle.annotate(picks.cpu().numpy(), number, self.raters)
-            except LookupError as error:
-                raise BenchmarkError(f"alr.annotator={p.annotator}: {error}; name a noise model that needs labels only") from error
+            answers = run.oracle.annotate(picks.cpu().numpy(), number, self.raters)
             self.labels[picks] = torch.from_numpy(answers).to(run.device)
 
     def _train(self, data, run, number, network, *, final):

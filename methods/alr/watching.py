@@ -81,7 +81,7 @@ def make_pool(alr, data, run, strategy, network, candidates):
     if strategy == "vog":
         scores = alr.watcher.gradients.score()
         more["vog"] = (torch.zeros(data.n, device=run.device) if scores is None else scores)[candidates]
-    known = alr.training_set().nonzero().squeeze(1)
+    known = alr.trusted().nonzero().squeeze(1)  # not all that is trained on: with train_on=all that would be the candidates themselves
     if strategy == "coreset" and len(known):
         more["covered"] = seen(network, known)[0]
     asked = (alr.asked > 0).nonzero().squeeze(1)

@@ -13,6 +13,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.params import resolve
 from benchmark.registry import Registry
 from methods.alr import ActiveLabelRefinement as ALR
+from methods.alr.watching import make_pool
 from methods.coteaching import Coteaching
 
 TRUTH = tiny_data()[1]
@@ -69,6 +70,35 @@ def test_fresh_weights_are_fresh() -> None:
     warm = tiny_run(ALR, lr_AL=0.0, **FEW)
     for trained, start in zip(warm.networks[0].parameters(), warm.method.committee[0].parameters(), strict=True):
         assert torch.equal(trained, start)
+
+
+def test_fresh_weights_stay_fresh_where_there_is_nothing_to_train_on_yet() -> None:
+    """Without phase 1's clean samples the first training is on the first labels that are paid for."""
+    result = tiny_run(ALR, scratch_after_LNL=True, use_LNL_cleaned_labels=False, lr_AL=0.0, **FEW)
+    assert result.run.oracle.paid == 12
+    for trained, start in zip(result.networks[0].parameters(), result.run.networks(1)[0].parameters(), strict=True):
+        assert torch.equal(trained, start)
+
+
+def test_what_lies_on_a_trained_but_untrusted_sample_is_not_covered() -> None:
+    """train_on=all trains on the candidates too; were they centres, every distance would be 0 and k-centre would pick by position."""
+    method = tiny_run(ALR, lnl="ce", use_LNL_cleaned_labels=False, train_on="all", acquisition="coreset", **FEW).method
+    assert method.training_set().all() and torch.equal(method.trusted(), method.asked > 0)
+    candidates = torch.arange(60)
+    pool = make_pool(method, method.data, method.run, "coreset", method.committee[0], candidates)
+    assert pool.covered is not None and len(pool.covered) == 12
+    method.asked = torch.zeros_like(method.asked)
+    assert make_pool(method, method.data, method.run, "coreset", method.committee[0], candidates).covered is None
+
+
+@pytest.mark.parametrize(("lnl", "gradient"), [("coteaching_vog:original_vog", "pixels"), ("coteaching_vog:gradient=pixels", "pixels")])
+def test_a_preset_of_phase_one_keeps_its_gradient(lnl: str, gradient: str) -> None:
+    def used(**values: object) -> str:
+        return with_used(ALR(resolve(ALR.Params, {"lnl": lnl, **values}, "alr"))).used["lnl"].params.gradient
+
+    assert used() == gradient
+    if lnl.endswith("original_vog"):
+        assert used(all_activations=True) == "all_activations", "what is said of alr itself counts more"
 
 
 def test_a_run_of_all_candidates_says_what_it_could_not_spend() -> None:
@@ -186,9 +216,12 @@ def test_bad_parameters_are_refused_before_anything_runs(values: dict[str, str],
         ({"lnl": "coteaching_vog:mix_ratio=0.1"}, "alr.lnl: .*mix_ratio is given twice"),
         ({"lnl": "alr"}, "runs other plugins itself, and cannot be run by one"),
         ({"annotator": "symetric:0.1"}, "alr.annotator1: .*symmetric"),
+        ({"annotator": "instance:0.2"}, "alr.annotator=instance:0.2: .*needs images.*name a noise model that needs no more"),
+        ({"annotator": "symmetric:0.1|human"}, "alr.annotator=.*needs a data set with reference labels"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_training(values: dict[str, str], words: str) -> None:
+def test_what_cannot_be_done_is_said_before_training(values: dict[str, str], words: str, monkeypatch) -> None:
+    monkeypatch.setattr(ALR, "fit", lambda *_: pytest.fail("it trains"))
     with pytest.raises(BenchmarkError, match=words):
         tiny_run(ALR, **values)
 
@@ -200,6 +233,7 @@ def test_a_cell_that_cannot_be_is_skipped_with_the_reason() -> None:
     assert "lnl=ce trains one; take lnl=coteaching" in str(reason(acquisition="disagreement", lnl="ce"))
     assert reason(acquisition="disagreement") is None and reason() is None
     assert "pixels" in str(reason(lnl="vog:of=pixels"))
+    assert "lnl=none has none" in str(reason(acquisition="label_quality", lnl="none", use_LNL_cleaned_labels=False))
 
 
 def test_what_it_runs_is_part_of_its_identity(tmp_path) -> None:

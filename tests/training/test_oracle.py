@@ -123,3 +123,17 @@ def test_labels_that_nobody_pays_for_are_marked_apart() -> None:
     asked = _answering()
     assert (asked.leak(np.array([1, 2])) == TRUTH[1:3]).all()
     assert asked.used == {"unpaid_labels": 2} and asked.paid == 0 and asked.ledger().shape == (0, 6)
+
+
+def test_raters_are_tried_without_a_question() -> None:
+    """Trying them changes no answer, costs nothing, and says who cannot answer."""
+    cls = Registry().load("noise", "symmetric")
+    rater, everything, tried = cls(cls.Params(rate=0.5)), np.arange(len(TRUTH)), _answering()
+    tried.try_raters((None, rater))
+    assert not tried.used and not tried.paid
+    untried = _answering().annotate(everything, 1, (None, rater, rater))
+    assert (tried.annotate(everything, 1, (None, rater, rater)) == untried).all()
+    with pytest.raises(LookupError, match="needs images"):
+        _answering().try_raters((Registry().load("noise", "instance")(),))
+    with pytest.raises(LookupError, match="no reference labels"):
+        oracle(truth=None).try_raters((None,))
