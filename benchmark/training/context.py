@@ -301,8 +301,9 @@ class RunContext:
             watcher: looks at the networks after each epoch of its final stage; checkpointed.
         """
         shared = None
-        if self._shared is not None and not self._begun and not self._generators:
-            settings = (name, trains.name, dataclasses.asdict(trains.params), lr_scale, evaluate, "" if watcher is None else watcher.key)
+        if self._shared is not None and not self._begun and not self._generators and not self.oracle.used:
+            trained = (trains.name, dataclasses.asdict(trains.params), trains.fingerprint())
+            settings = (name, *trained, lr_scale, evaluate, "" if watcher is None else watcher.key)
             text = canonical_json([self._identity, self._code, *settings])
             shared = self._shared / hashlib.sha256(text.encode()).hexdigest()[:16]
         outer, history = self._phase, self.history
@@ -443,6 +444,9 @@ class RunContext:
             self.oracle.load_state_dict(payload["oracle"])
             if self._phase.watcher is not None:
                 self._phase.watcher.load_state_dict(payload["watcher"])
+            own = self._path(stage, finished=True)
+            if path is not None and path == shared and own is not None:
+                share(path, own)  # what is shared goes when a command ends; a run that is killed then still has it
             logger.info("stage %s: resumed after %d epochs", stage, payload["done"])
             return int(payload["done"])
         return 0

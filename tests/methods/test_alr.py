@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -175,6 +176,38 @@ def test_runs_that_begin_alike_share_phase_one(tmp_path) -> None:
     run("c", mix_ratio=0.5)
     run("d", acquisition="vog")
     assert len(list((tmp_path / "phases").iterdir())) == 3, "another phase 1, or one that is watched in another way, is computed anew"
+
+
+def test_a_killed_run_needs_no_shared_phase_a_second_time(tmp_path) -> None:
+    """What it resumed from is its own from then on: a command that ended meanwhile has removed the phases."""
+    whole = tiny_run(ALR, folder=tmp_path / "a", shared=tmp_path / "phases", **FEW)
+    with pytest.raises(_KilledError):
+        tiny_run(ALR, folder=tmp_path / "b", shared=tmp_path / "phases", kill_after=1, **FEW)
+    shutil.rmtree(tmp_path / "phases")
+    resumed = tiny_run(ALR, folder=tmp_path / "b", shared=tmp_path / "phases", **FEW)
+    assert torch.equal(resumed.probabilities, whole.probabilities)
+    assert epochs_of(resumed) == epochs_of(whole) - 2 - 1, "neither the two epochs of phase 1 nor the first round's were trained again"
+
+
+def test_a_phase_that_read_another_file_is_another_phase(tmp_path) -> None:
+    matrix = tmp_path / "T.csv"
+    for number, right in enumerate((1.0, 0.9), 1):
+        np.savetxt(matrix, np.eye(3) * right + (1 - right) / 2 * (1 - np.eye(3)), delimiter=",")
+        tiny_run(ALR, lnl=f"forward:matrix={matrix}", folder=tmp_path / str(number), shared=tmp_path / "phases", **FEW)
+        assert len(list((tmp_path / "phases").iterdir())) == number
+
+
+def test_a_phase_after_a_question_to_the_oracle_is_not_shared(tmp_path, monkeypatch) -> None:
+    """The meters are part of what a stage leaves: others would take over answers that they never asked for."""
+    setup = ALR.setup
+
+    def asks_first(self, data, run) -> None:
+        setup(self, data, run)
+        run.oracle.annotate(np.arange(2), 0)
+
+    monkeypatch.setattr(ALR, "setup", asks_first)
+    assert tiny_run(ALR, folder=tmp_path / "a", shared=tmp_path / "phases", **FEW).run.oracle.paid == 14
+    assert not (tmp_path / "phases").exists()
 
 
 def epochs_of(result) -> int:
