@@ -221,8 +221,7 @@ def with_used(method: Method) -> Method:
     if method.uses():
         registry = Registry()
         with tempfile.TemporaryDirectory() as root:
-            used = resolve_used(registry, method, Path(root))
-        method.used = instantiate_used(registry, method, used)
+            method.used = instantiate_used(registry, method, resolve_used(registry, method, Path(root)), Path(root))
     return method
 
 

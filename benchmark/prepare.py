@@ -20,7 +20,7 @@ from benchmark.data.thinning import rank_classes, thin
 from benchmark.errors import BenchmarkError
 from benchmark.noise_record import record as record_noise
 from benchmark.registry import Registry
-from benchmark.resolve import dataset_fingerprint, instantiate_dataset, instantiate_noise, noise_fingerprint, open_dataset
+from benchmark.resolve import dataset_fingerprint, instantiate_dataset, instantiate_noise, open_dataset, refuse_changed_noise
 from benchmark.seeds import numpy_generator
 from benchmark.spec import PluginSpec, RunSpec, canonical_json
 from benchmark.splits import split_indices
@@ -77,8 +77,7 @@ def prepare(spec: RunSpec, registry: Registry, data_root: Path, device: torch.de
     """
     dataset = instantiate_dataset(registry, spec.dataset)
     noise = instantiate_noise(registry, spec.noise)
-    for planned, model in zip(spec.noise.parts or (spec.noise,), getattr(noise, "parts", (noise,)), strict=True):
-        _refuse_change(f"what noise {planned.name} reads", planned, noise_fingerprint(registry, model, data_root))
+    refuse_changed_noise(registry, spec.noise, noise, data_root)
     loaded = load(dataset, spec.dataset, data_root)
     content = content_digest(loaded)
     indices = split(spec, loaded, content, dataset)  # by the set's own labels: the parts are the same with any file of labels

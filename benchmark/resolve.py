@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark import params as hyper
 from benchmark.data import options as data_options
 from benchmark.errors import BenchmarkError, unknown_name
+from benchmark.files import default_data_root
 from benchmark.grammar import Setting, parse_settings
 from benchmark.spec import PluginSpec
 
@@ -106,6 +107,13 @@ def noise_fingerprint(registry: Registry, noise: Noise, data_root: Path) -> str 
     return noise.fingerprint(data_root, lambda text: open_dataset(registry, text, data_root)[0])
 
 
+def refuse_changed_noise(registry: Registry, planned: PluginSpec, noise: Noise, data_root: Path) -> None:
+    """A file that changed after the run was planned would be used under the key of what it was before; BenchmarkError."""
+    for part, model in zip(planned.parts or (planned,), getattr(noise, "parts", (noise,)), strict=True):
+        if noise_fingerprint(registry, model, data_root) != part.fingerprint:
+            raise BenchmarkError(f"what noise {part.name} reads has changed since this run was planned; give the command again")
+
+
 def instantiate_dataset(registry: Registry, plugin: PluginSpec) -> Dataset:
     """The data set of a resolved spec."""
     cls = registry.load("dataset", plugin.name)
@@ -142,24 +150,36 @@ def open_dataset(registry: Registry, text: str, data_root: Path) -> tuple[Datase
     return instantiate_dataset(registry, plugin), plugin
 
 
-def instantiate_method(registry: Registry, plugin: PluginSpec) -> Method:
+def instantiate_method(registry: Registry, plugin: PluginSpec, data_root: Path | None = None) -> Method:
     """The method of a resolved spec.
 
+    Args:
+        registry: where it is, and what it runs beside itself.
+        plugin: the resolved method.
+        data_root: the folder for downloads and caches; the user's own by default.
+
     Raises:
-        BenchmarkError: a parameter that the method does not have, or a file that it reads is not what it was when the run was planned.
+        BenchmarkError: a parameter that the method does not have, or a file that it or its annotators read is not what it was when
+            the run was planned.
     """
     cls = registry.load("method", plugin.name)
     method: Method = cls(hyper.resolve(cls.Params, plugin.params, plugin.name))
     if method.fingerprint() != plugin.fingerprint:
         raise BenchmarkError(f"what method {plugin.name} reads has changed since this run was planned; give the command again")
-    method.used = instantiate_used(registry, method, plugin.uses)
+    method.used = instantiate_used(registry, method, plugin.uses, data_root or default_data_root())
     return method
 
 
-def instantiate_used(registry: Registry, method: Method, used: Mapping[str, PluginSpec]) -> dict[str, Method | Noise]:
-    """Instances of the plugins that a method runs, by its names for them."""
-    build: dict[str, Any] = {"method": instantiate_method, "noise": instantiate_noise}
-    return {name: build[kind](registry, used[name]) for name, (kind, _) in method.uses().items()}
+def instantiate_used(registry: Registry, method: Method, used: Mapping[str, PluginSpec], data_root: Path) -> dict[str, Method | Noise]:
+    """Instances of the plugins that a method runs, by its names for them; raises as :func:`instantiate_method`."""
+    found: dict[str, Method | Noise] = {}
+    for name, (kind, _) in method.uses().items():
+        if kind == "method":
+            found[name] = instantiate_method(registry, used[name], data_root)
+        else:
+            found[name] = noise = instantiate_noise(registry, used[name])
+            refuse_changed_noise(registry, used[name], noise, data_root)
+    return found
 
 
 def label(registry: Registry, kind: str, plugin: PluginSpec) -> str:

@@ -101,7 +101,7 @@ def _run(
     on_event({"event": "start", "run_key": key, **spec.labels, "seed": spec.seed})
     data_root = Path(options.data_root) if options.data_root else default_data_root()
     prepared = prepare(spec, registry, data_root, device)
-    method = instantiate_method(registry, spec.method)
+    method = instantiate_method(registry, spec.method, data_root)
     training = training_data(prepared, device)
     result: dict[str, Any] = {"schema": SCHEMA, "run_key": key, "code_hash": hashed, "status": "done", "reason": None}
     result |= {"spec": spec.to_dict(), "metrics": {}, "epochs": {}, "noise": prepared.record, "data": describe(prepared)}
@@ -260,9 +260,7 @@ def _sample_outputs(method: Method, data: TrainingData) -> dict[str, np.ndarray]
     return outputs
 
 
-def _write_samples(
-    path: Path, prepared: PreparedData, predictions: dict[str, np.ndarray], method: Method, forecast: torch.Tensor
-) -> None:
+def _write_samples(path: Path, prepared: PreparedData, predictions: dict[str, np.ndarray], method: Method, forecast: torch.Tensor) -> None:
     """samples.parquet: one row a training sample; ``forecast`` (n, K) is what the final predictor says of it."""
     import pyarrow as pa
     import pyarrow.parquet as pq

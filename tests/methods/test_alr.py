@@ -285,3 +285,17 @@ def test_what_it_runs_is_part_of_its_identity(tmp_path) -> None:
     spec = RunSpec(plugin, PluginSpec("digits", version=1), PluginSpec("none", version=1), TrainingProtocol(), 0)
     kinds = [(kind, part.name) for kind, part in _plugins(spec)]
     assert ("method", "coteaching_vog") in kinds and ("noise", "symmetric") in kinds
+
+
+def test_an_annotator_whose_matrix_changes_after_the_plan_is_refused(tmp_path) -> None:
+    from benchmark.grammar import Setting
+    from benchmark.resolve import instantiate_method, resolve_plugin
+
+    matrix, registry = tmp_path / "T.csv", Registry()
+    np.savetxt(matrix, np.eye(3), delimiter=",")
+    setting = Setting("alr", options={"annotator": f"symmetric:0.1|matrix:{matrix}"})
+    plugin = resolve_plugin(registry, "method", setting, {}, tmp_path)
+    assert len(instantiate_method(registry, plugin, tmp_path).used) == 3
+    np.savetxt(matrix, np.eye(3)[[1, 0, 2]], delimiter=",")
+    with pytest.raises(BenchmarkError, match="what noise matrix reads has changed since this run was planned; give the command again"):
+        instantiate_method(registry, plugin, tmp_path)
