@@ -75,6 +75,7 @@ def _verdict(found: Mapping[str, Sequence[bool | None]], where: str, panels: int
         return f"no strategy but {FLOOR} has finished runs, so none is compared with it"
     if all(won is None for wins in found.values() for won in wins):
         return f"whether a strategy beats {FLOOR} cannot be said: that takes at least two seeds that both have"
+    found = {name: wins for name, wins in found.items() if any(won is not None for won in wins)}  # what was skipped was not compared
     winners = [name for name, wins in found.items() if len(wins) == panels and all(wins)]
     what = f"{FLOOR} by more than a standard error at every budget{where}"
     if not winners:

@@ -195,6 +195,8 @@ def test_verdicts(small: BudgetReport) -> None:
     assert verdict(compare(floor + same + third)).startswith("none of 2 strategies beats random by more than")
     assert verdict(compare(floor[:1] + same[:1], seeds=(0,))).startswith("whether a strategy beats random cannot be said")
     assert verdict(compare(floor)).startswith("no strategy but random has finished runs")
+    skipped = [result(seed=seed, strategy="label_quality", status="skipped") for seed in (0, 1)]
+    assert verdict(compare(floor + same + third + skipped)) == verdict(compare(floor + same + third)), "what was skipped was not compared"
 
 
 def test_a_verdict_over_several_tables_holds_in_all() -> None:
