@@ -27,6 +27,7 @@ from benchmark.relabel.images import SHOWN_BY_BROWSERS, image_files, png, png_of
 from benchmark.relabel.manifest import FILE, GIVEN, Label, Manifest, labels_table, read_manifest, set_name
 from benchmark.relabel.runs import FinishedRun
 from benchmark.relabel.selection import Candidate, most_suspicious
+from benchmark.resolve import dataset_fingerprint, instantiate_dataset, instantiate_noise, noise_fingerprint
 
 ANSWERS, PICTURES = "answers.csv", "images"
 WRITTEN = frozenset({ANSWERS, PICTURES, FILE, GIVEN, "gallery.html", "label-studio.json", "label-studio.xml", "README.txt"})
@@ -64,6 +65,7 @@ def export(run: FinishedRun, registry: Registry, data_root: Path, out: Path, top
             cannot be read.
     """
     check_free(out, run.key)
+    _check_files(run, registry, data_root)
     prepared = prepare(run.spec, registry, data_root)
     _check_same(run, prepared)
     classes = [name.strip() for name in prepared.arrays.classes]
@@ -110,6 +112,23 @@ def check_free(out: Path, run_key: str) -> None:
     answers = out / ANSWERS
     if answers.is_file() and hashlib.sha256(answers.read_bytes()).hexdigest() != found.answers:
         raise BenchmarkError(f"{answers} has been changed since it was written; import it, or choose another --out")
+
+
+def _check_files(run: FinishedRun, registry: Registry, data_root: Path) -> None:
+    """Refuse a run whose files hold something else by now, as labels do after an import: its data cannot be read again."""
+    data, model = run.spec.dataset, run.spec.noise
+    noise = instantiate_noise(registry, model)
+    planned = [data.fingerprint, *(part.fingerprint for part in model.parts or (model,))]
+    now: list[str | None] = [dataset_fingerprint(instantiate_dataset(registry, data), data_root)]
+    now += [noise_fingerprint(registry, part, data_root) for part in getattr(noise, "parts", (noise,))]
+    if now != planned:
+        what = (
+            f"{data.name}{' or its label_file' * ('label_file' in data.params)}"
+            if now[0] != planned[0]
+            else f"what noise {noise.name} reads"
+        )
+        again = "give the command of the run again and export the run that it makes"
+        raise BenchmarkError(f"{what} has changed since run {run.key}, so its data cannot be shown; {again}")
 
 
 def _check_same(run: FinishedRun, prepared: PreparedData) -> None:

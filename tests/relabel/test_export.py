@@ -295,3 +295,20 @@ def test_nothing_is_left_to_ask(finish: Finish, tmp_path: Path) -> None:
     assert [sample["index"] for sample in done.manifest.samples] == [*train[3:]]
     with pytest.raises(BenchmarkError, match="have been answered"):
         exported(toy, tmp_path / "other", answered=frozenset(train))
+
+
+@pytest.mark.parametrize(
+    ("data", "noise", "what"),
+    [("toy:label_file={}", "human", "toy or its label_file"), ("toy", "file:{}", "what noise file reads")],
+)
+def test_a_run_on_labels_that_have_changed_since_cannot_be_shown(finish: Finish, tmp_path: Path, data: str, noise: str, what: str) -> None:
+    """Planning again would not bring its data back, so that is not what the message says."""
+    labels = tmp_path / "labels.csv"
+    labels.write_text("index,label\n" + "".join(f"{index},{index % 2}\n" for index in range(40)))
+    toy = finish(data.format(labels), noise.format(labels))
+    assert exported(toy, tmp_path / "before").manifest.samples
+    labels.write_text(labels.read_text().replace("3,1", "3,0"))
+    words = f"^{what} has changed since run {toy.run.key}, so its data cannot be shown; give the command of the run again and export"
+    with pytest.raises(BenchmarkError, match=words):
+        exported(toy, tmp_path / "after")
+    assert not (tmp_path / "after").exists()
