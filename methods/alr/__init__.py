@@ -237,7 +237,8 @@ class ActiveLabelRefinement(Method):
         return {"acquired": self.asked, "lnl_clean": self.clean}
 
     def diagnostics(self):
-        """Those of phase 1, its share of clean samples, and labels of the budget for which there was no candidate left."""
+        """Those of phase 1, its share of clean samples, and labels of the budget that were not paid for: no candidate was left, or
+        annotators who vote could not share them out evenly."""
         return dict(self.notes)
 
     def _answered(self):
