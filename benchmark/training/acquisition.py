@@ -86,6 +86,7 @@ def margin(pool: Pool, count: int) -> Tensor:
     return _highest(second - first, count)
 
 
+@torch.no_grad()
 def bald(pool: Pool, count: int) -> Tensor:
     """Highest mutual information between prediction and weights (Houlsby et al. 2011), by dropout before the last layer.
 
@@ -213,15 +214,16 @@ def k_centre(features: Tensor, count: int, covered: Tensor | None = None) -> Ten
     Returns:
         (count,) int64 in the order of picking.
     """
-    features = features.float()
+    origin = features.float().mean(dim=0)  # distances from products lose digits far from the origin
+    features = features.float() - origin
     norms = features.square().sum(dim=1)
     nearest = features.new_full((len(features),), torch.inf)
     if covered is not None and len(covered):
-        nearest = _nearest(features, norms, covered.float())
+        nearest = _nearest(features, norms, covered.float() - origin)
     picks = torch.zeros(count, dtype=torch.int64, device=features.device)
     for step in range(count):
         if step == 0 and (covered is None or not len(covered)):
-            pick = (norms - features @ (2 * features.mean(dim=0))).argmin()
+            pick = norms.argmin()
         else:
             pick = nearest.argmax()
         picks[step] = pick

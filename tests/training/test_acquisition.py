@@ -83,9 +83,11 @@ def test_k_centre_without_centres_begins_near_the_mean() -> None:
     assert k_centre(torch.tensor([[0.0], [4.0], [5.0], [9.0]]), 3).tolist()[0] in (1, 2)
 
 
-def test_k_centre_agrees_with_the_definition() -> None:
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_k_centre_agrees_with_the_definition(offset: float) -> None:
+    """Also far from the origin, where distances from products of float32 numbers lose their digits."""
     rng = np.random.default_rng(0)
-    points, covered = rng.normal(size=(40, 5)), rng.normal(size=(3, 5))
+    points, covered = rng.normal(offset, size=(40, 5)), rng.normal(offset, size=(3, 5))
     centres, expected = [*covered], []
     for _ in range(10):
         distance = np.min([np.square(points - centre).sum(axis=1) for centre in centres], axis=0)
