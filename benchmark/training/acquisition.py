@@ -218,14 +218,12 @@ def k_centre(features: Tensor, count: int, covered: Tensor | None = None) -> Ten
     features = features.float() - origin
     norms = features.square().sum(dim=1)
     nearest = features.new_full((len(features),), torch.inf)
-    if covered is not None and len(covered):
+    has_centres = covered is not None and len(covered) > 0
+    if covered is not None and has_centres:
         nearest = _nearest(features, norms, covered.float() - origin)
     picks = torch.zeros(count, dtype=torch.int64, device=features.device)
     for step in range(count):
-        if step == 0 and (covered is None or not len(covered)):
-            pick = norms.argmin()
-        else:
-            pick = nearest.argmax()
+        pick = nearest.argmax() if step or has_centres else norms.argmin()
         picks[step] = pick
         nearest = torch.minimum(nearest, (norms + norms[pick] - features @ (2 * features[pick])).clamp_(min=0))
         nearest[pick] = -torch.inf

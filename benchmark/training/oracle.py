@@ -96,10 +96,9 @@ class Oracle:
         Raises:
             LookupError: there is no reference.
         """
-        if self._truth is None:
-            raise LookupError("these data have no reference labels")
+        truth = self._reference()
         self.used["labels"] += len(indices)
-        return self._truth[indices]
+        return truth[indices]
 
     def annotate(self, samples: np.ndarray, round_number: int, raters: Sequence[Noise | None] = (None,)) -> np.ndarray:
         """New labels of (m,) training samples by people who look at them. Every answer is paid for and goes into the ledger.
@@ -118,16 +117,15 @@ class Oracle:
         Raises:
             LookupError: there is no reference, or a rater's noise model needs more than labels.
         """
-        if self._truth is None:
-            raise LookupError("these data have no reference labels")
         answers = np.stack([self._rater(number, model)[samples] for number, model in enumerate(raters)])
         votes = np.zeros((len(samples), self._num_classes))
         for number, row in enumerate(answers):
             votes[np.arange(len(samples)), row] += 1 + 0.5 ** (number + 1)  # what breaks a tie stays below one vote
-        given = self._truth if self._given is None else self._given
+        truth = self._reference()
+        given = truth if self._given is None else self._given
         for number, row in enumerate(answers):
-            columns = (np.full(len(samples), round_number), samples, np.full(len(samples), number), given[samples], row)
-            self._ledger.append(np.stack([*columns, self._truth[samples]], axis=1).astype(np.int64))
+            columns = (np.full(len(samples), round_number), samples, np.full(len(samples), number), given[samples], row, truth[samples])
+            self._ledger.append(np.stack(columns, axis=1).astype(np.int64))
         self.used["labels"] += answers.size
         return votes.argmax(axis=1).astype(np.int64)
 
@@ -138,8 +136,6 @@ class Oracle:
             LookupError: there is no reference, or a rater's noise model needs more than labels.
             BenchmarkError: a rater's noise model does not fit these classes.
         """
-        if self._truth is None:
-            raise LookupError("these data have no reference labels")
         for number, model in enumerate(raters):
             self._rater(number, model)
 
@@ -149,10 +145,9 @@ class Oracle:
         Raises:
             LookupError: there is no reference.
         """
-        if self._truth is None:
-            raise LookupError("these data have no reference labels")
+        truth = self._reference()
         self.used["unpaid_labels"] += len(samples)
-        return self._truth[samples]
+        return truth[samples]
 
     @property
     def paid(self) -> int:
@@ -172,11 +167,16 @@ class Oracle:
         self.used = Counter(state["used"])
         self._ledger = [state["ledger"].cpu().numpy()] if len(state["ledger"]) else []
 
+    def _reference(self) -> np.ndarray:
+        if self._truth is None:
+            raise LookupError("these data have no reference labels")
+        return self._truth
+
     def _rater(self, number: int, model: Noise | None) -> np.ndarray:
-        assert self._truth is not None
+        truth = self._reference()
         if model is None:
-            return self._truth
+            return truth
         if number not in self._answers:
-            samples = Samples(self._truth, self._num_classes, self._class_names)
+            samples = Samples(truth, self._num_classes, self._class_names)
             self._answers[number] = model.apply(samples, numpy_generator("rater", self._seed, number))
         return self._answers[number]
