@@ -11,16 +11,16 @@ import pytest
 from benchmark.errors import BenchmarkError
 from benchmark.relabel.label_studio import interface, places_of, read_export
 
-OUT = Path("/work/out/images")
+OUT = Path("/srv/out/images")
 
 
 @pytest.mark.parametrize(
     ("files", "root", "storages"),
     [
-        (["/work/out/images/1.png", "/work/out/images/2.png"], "/work/out", ["/work/out/images"]),
+        (["/srv/out/images/1.png", "/srv/out/images/2.png"], "/srv/out", ["/srv/out/images"]),
         (["/data/tiles/a/1.png", "/data/tiles/b/2.png"], "/data", ["/data/tiles"]),
         (["/data/tiles/a/1.png"], "/data/tiles", ["/data/tiles/a"]),
-        (["/data/tiles/a/1.png", "/work/out/images/2.png"], "/", ["/data/tiles/a", "/work/out/images"]),
+        (["/data/tiles/a/1.png", "/srv/out/images/2.png"], "/", ["/data/tiles/a", "/srv/out/images"]),
         (["/data/a/1.png", "/more/b/2.png"], "/", ["/data", "/more"]),
     ],
 )
