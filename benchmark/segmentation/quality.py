@@ -23,9 +23,10 @@ def pixel_quality(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         labels: (n, T, H, W) class ids.
         probabilities: (n, T, J, H, W).
     """
-    known = labels != VOID
-    index = np.where(known, labels, 0).astype(np.int64)[:, :, None]
-    return np.where(known, np.take_along_axis(probabilities, index, axis=2)[:, :, 0], 1).astype(np.float32)
+    quality = np.ones(labels.shape, dtype=np.float32)
+    for j in range(probabilities.shape[2]):
+        np.copyto(quality, probabilities[:, :, j], where=labels == j, casting="same_kind")
+    return quality
 
 
 def image_quality(labels: np.ndarray, probabilities: np.ndarray, temperature: float = TEMPERATURE) -> np.ndarray:
