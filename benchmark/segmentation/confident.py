@@ -84,7 +84,7 @@ def _binary(labels: np.ndarray, probabilities: np.ndarray, method: str) -> np.nd
         flags = contradicted
     elif method in ("low_normalized_margin", "low_self_confidence"):
         scores = [a if method == "low_self_confidence" else a - b for a, b in zip(own, other, strict=True)]
-        count = sum(np.count_nonzero(a & b) for a, b in zip(crossed, contradicted, strict=True))
+        count = sum(int(np.count_nonzero(a & b)) for a, b in zip(crossed, contradicted, strict=True))
         flags = np.split(_lowest(np.concatenate(scores), count), [own[0].size])
     else:
         calibrated = _calibrated(joint, np.array([p.size for p in own]))
