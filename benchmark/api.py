@@ -55,6 +55,7 @@ class Plugin:
     Attributes:
         kind: ``"method"``, ``"dataset"`` or ``"noise"``.
         name, manifest: set by the decorator; the manifest holds its literal keywords (paper, year, licence, …).
+        task: the kind of labels, of :data:`benchmark.tasks.TASKS`, or ``"any"``: the decorator's keyword, ``"classification"`` by default.
         Params: a frozen dataclass of :func:`~benchmark.params.hp` fields.
         argument: the parameter that takes the part after the colon (``symmetric:0.2`` → ``rate``), None for none.
         presets: named parameter values, e.g. a paper's setting per data set; ``hsa:chaoyang`` selects one.
@@ -64,6 +65,7 @@ class Plugin:
     kind: ClassVar[str]
     name: ClassVar[str]
     manifest: ClassVar[dict[str, Any]]
+    task: ClassVar[str] = "classification"
     Params: ClassVar[type] = NoParams
     argument: ClassVar[str | None] = None
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
@@ -75,6 +77,7 @@ class Plugin:
 def _register(kind: str, name: str, manifest: dict[str, Any]) -> Callable[[type[P]], type[P]]:
     def decorate(cls: type[P]) -> type[P]:
         cls.kind, cls.name, cls.manifest = kind, name, manifest
+        cls.task = str(manifest.get("task", "classification"))
         return cls
 
     return decorate
@@ -85,7 +88,7 @@ def method(name: str, **manifest: Any) -> Callable[[type[P]], type[P]]:
 
     Args:
         name: what the command line calls it.
-        **manifest: ``paper``, ``year``, ``family``, ``needs`` (``"pixels"``: not frozen features; ``"noise_rate"``), ``cost`` (epochs of
+        **manifest: ``task``, ``paper``, ``year``, ``family``, ``needs`` (``"pixels"``: not frozen features; ``"noise_rate"``), ``cost`` (epochs of
             forward and backward passes, relative to ``ce``).
     """
     return _register("method", name, manifest)
@@ -96,7 +99,7 @@ def dataset(name: str, **manifest: Any) -> Callable[[type[P]], type[P]]:
 
     Args:
         name: what the command line calls it.
-        **manifest: ``version`` (raise it when the same parameters give other data), ``modality``, ``classes`` (how many),
+        **manifest: ``task``, ``version`` (raise it when the same parameters give other data), ``modality``, ``classes`` (how many),
             ``size`` (images and pixels, in words), ``access`` (``"embedded"``, ``"download"`` with its size, or
             ``"folder"``: the user obtains it), ``licence``, ``citation``, ``homepage``.
     """
@@ -108,7 +111,7 @@ def noise(name: str, **manifest: Any) -> Callable[[type[P]], type[P]]:
 
     Args:
         name: what the command line calls it.
-        **manifest: ``version`` (raise it when the same parameters give other labels), ``source``, and ``made_for``: the names of
+        **manifest: ``task``, ``version`` (raise it when the same parameters give other labels), ``source``, and ``made_for``: the names of
             the classes that it fits, where it does not fit all.
     """
     return _register("noise", name, manifest)
@@ -147,7 +150,6 @@ class Dataset(Plugin):
     """A source of labelled images.
 
     Attributes:
-        task: the kind of problem; ``"classification"``.
         augmentation: what the ``auto`` augmentation of a protocol means for these images, of ``"crop"``, ``"flip"``
             (horizontal), ``"rot90"`` (by 0, 90, 180 or 270 degrees) and ``"color"``.
         labels_are_truth: False where labels are as people gave them (a user's own folder) and only a reference would be the truth.
@@ -156,7 +158,6 @@ class Dataset(Plugin):
     """
 
     kind = "dataset"
-    task: ClassVar[str] = "classification"
     augmentation: ClassVar[tuple[str, ...]] = ()
     labels_are_truth: ClassVar[bool] = True
 
@@ -201,9 +202,10 @@ class Samples:
     """What a noise model is given: one part of a data set with its true labels.
 
     Attributes:
-        labels: (n,) int64 true labels in [0, num_classes).
+        labels: (n,) int64 true labels in [0, num_classes); of masks (n, T, H, W) uint8, 255 void.
         num_classes: K.
         class_names: K names, or none.
+        tasks: of masks, the names of the T tasks.
         images: n images, (n, H, W, C) uint8; an array, or something like one that gives rows by slice or by index array
             (ask for chunks: the set may be larger than memory). None where a method imitates noise on labels alone.
         given: (n,) int64, the data set's own labels where it has a reference beside them, else None.
@@ -225,6 +227,7 @@ class Samples:
     names: tuple[Any, ...] = ()
     posterior: Callable[[], np.ndarray] | None = None
     dataset: Callable[[str], Arrays] | None = None
+    tasks: tuple[str, ...] = ()
 
     def shared_rng(self, *names: Any) -> np.random.Generator:
         """A fresh generator that is the same for the training and the validation part: for what belongs to the annotators
@@ -277,7 +280,7 @@ class Noise(Plugin):
             rng: the only source of randomness, beside ``samples.shared_rng``; another one for each part.
 
         Returns:
-            (n,) int64 in [0, num_classes).
+            (n,) int64 in [0, num_classes); of masks, what ``samples.labels`` is.
 
         Raises:
             BenchmarkError: the samples cannot bear this noise (a rate above 0 with a single class, say).
@@ -304,15 +307,19 @@ class TrainingData:
     Attributes:
         images: (n, C, H, W) uint8, or (n, D) float32 frozen features; on ``run.device`` where they fit. Get batches from
             ``run.loader`` and predictions from ``run.predict``, which know where the images are.
-        labels: (n,) int64 on ``run.device``: the given labels, some of them wrong.
+        labels: (n,) int64 on ``run.device``: the given labels, some of them wrong; of masks (n, T, H, W) uint8, 255 void.
         num_classes: K.
         class_names: K names.
+        tasks: of masks, the names of the T tasks.
+        groups: (n,) int64 on the CPU: ids of patients or slides, for folds that tear none apart; None where each sample stands alone.
     """
 
     images: Tensor | MappedImages
     labels: Tensor
     num_classes: int
     class_names: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
+    groups: Tensor | None = None
 
     @property
     def n(self) -> int:
@@ -331,7 +338,7 @@ class Batch:
 
     Attributes:
         images: (B, C, H, W) float32, augmented and normalised; (B, D) normalised features where the run has those.
-        labels: (B,) int64, as given to the loader.
+        labels: (B,) int64, as given to the loader; of masks (B, …, H, W) uint8, moved as the first view of the images.
         indices: (B,) int64, positions in the training set.
         views: the same samples under each of the views that ``run.loader(views=…)`` was asked for; ``images`` is the first.
     """

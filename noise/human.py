@@ -8,7 +8,12 @@ from benchmark.api import Noise, Samples, noise
 from benchmark.errors import BenchmarkError
 
 
-@noise("human", version=1, source="Zhu et al. (2021), Hard Sample Aware Noise Robust Learning (Chaoyang); Wei et al. (2022), CIFAR-N")
+@noise(
+    "human",
+    version=1,
+    source="Zhu et al. (2021), Hard Sample Aware Noise Robust Learning (Chaoyang); Wei et al. (2022), CIFAR-N",
+    task="any",
+)
 class HumanNoise(Noise):
     """Real annotators' errors: training uses the labels as given, the reference stays in the harness.
 
@@ -25,7 +30,7 @@ class HumanNoise(Noise):
         raise BenchmarkError("human noise cannot be drawn at a rate; imitate it with another model, such as symmetric")
 
     def apply(self, samples: Samples, rng: np.random.Generator) -> np.ndarray:
-        """A copy of ``samples.given``, (n,) int64; nothing is drawn from ``rng``.
+        """A copy of ``samples.given``; nothing is drawn from ``rng``.
 
         Raises:
             BenchmarkError: the data set has no reference, so ``samples.given`` is None.
@@ -35,4 +40,4 @@ class HumanNoise(Noise):
             raise BenchmarkError("human noise needs a data set with reference labels beside the given ones; use symmetric:0.2 here, say")
         if len(given) != len(samples.labels):
             raise BenchmarkError(f"human noise: {len(given)} given labels for {len(samples.labels)} true ones")
-        return np.array(given, dtype=np.int64)
+        return np.array(given)

@@ -7,7 +7,7 @@ import numpy as np
 from benchmark.api import Noise, Samples, noise
 
 
-@noise("none", version=1, source="")
+@noise("none", version=1, source="", task="any")
 class NoNoise(Noise):
     """Leaves the true labels as they are; its rate is 0."""
 
@@ -21,5 +21,5 @@ class NoNoise(Noise):
         return self
 
     def apply(self, samples: Samples, rng: np.random.Generator) -> np.ndarray:
-        """A copy of the labels, (n,) int64; nothing is drawn from ``rng``."""
-        return np.array(samples.labels, dtype=np.int64)
+        """A copy of the labels; nothing is drawn from ``rng``."""
+        return np.array(samples.labels)

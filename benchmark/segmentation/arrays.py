@@ -19,6 +19,7 @@ class MaskArrays:
         labels: (n, T, H, W) uint8 class ids in [0, J), 255 void.
         tasks: T names.
         classes: J names; the first is the background.
+        clean_labels: (n, T, H, W) uint8, the reference, where it differs from ``labels``; None when ``labels`` are the truth.
         split: (n,) int8 codes of :data:`~benchmark.api.SPLITS`; None leaves the split to the harness.
         groups: (n,) int64 ids of patients or slides, which no split tears apart; None: every image is its own.
         names: n file names, where images come from files.
@@ -28,6 +29,7 @@ class MaskArrays:
     labels: np.ndarray
     tasks: tuple[str, ...]
     classes: tuple[str, ...]
+    clean_labels: np.ndarray | None = None
     split: np.ndarray | None = None
     groups: np.ndarray | None = None
     names: Sequence[str] | None = None
