@@ -88,8 +88,8 @@ def method(name: str, **manifest: Any) -> Callable[[type[P]], type[P]]:
 
     Args:
         name: what the command line calls it.
-        **manifest: ``task``, ``paper``, ``year``, ``family``, ``needs`` (``"pixels"``: not frozen features; ``"noise_rate"``), ``cost`` (epochs of
-            forward and backward passes, relative to ``ce``).
+        **manifest: ``task``, ``paper``, ``year``, ``family``, ``needs`` (``"pixels"``: not frozen features;
+            ``"noise_rate"``), ``cost`` (epochs of forward and backward passes, relative to ``ce``).
     """
     return _register("method", name, manifest)
 

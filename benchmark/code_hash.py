@@ -23,11 +23,11 @@ KINDS = ("method", "dataset", "noise")
 
 PACKAGE = Path(__file__).resolve().parent
 
-ALWAYS = tuple(f"benchmark.{name}" for name in ("api", "observer", "prepare", "training.context", "training.loop", "training.mixture"))
-"""Modules that every run goes through: what a method inherits, the data, the training, the epochs kept, the default suspects."""
+ALWAYS = tuple(f"benchmark.{name}" for name in ("api", "observer", "prepare", "training.context", "training.loop"))
+"""Modules that every run goes through: what a method inherits, the data, the training, the epochs kept. Beside them, its task's module."""
 
 _NEUTRAL_NAMES = (
-    *("errors", "files", "grammar", "params", "registry", "resolve", "spec", "store", "code_hash", "metrics"),
+    *("errors", "files", "grammar", "params", "registry", "resolve", "spec", "store", "code_hash", "metrics", "tasks"),
     *("training.names", "data.options", "data.download", "data.transfer"),
 )
 NEUTRAL = frozenset(f"benchmark.{name}" for name in _NEUTRAL_NAMES)
@@ -46,11 +46,19 @@ def code_hash(spec: RunSpec, registry: Registry) -> str:
         elif entry.entry_point is not None:
             distribution = entry.entry_point.dist
             parts.add(f"{entry.entry_point.value}@{distribution.version if distribution else ''}")
-    for name in ALWAYS:
+    for name in (*ALWAYS, f"benchmark.tasks.{_task(spec, registry)}"):
         file = _module_file(name)
         assert file is not None
         parts |= _closure(file)
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:16]
+
+
+def _task(spec: RunSpec, registry: Registry) -> str:
+    """The kind of labels of a run, from its data set's source."""
+    entry = registry.entry("dataset", spec.dataset.name)
+    if entry.entry_point is not None:
+        return str(registry.load("dataset", spec.dataset.name).task)
+    return str(entry.manifest.get("task", "classification"))
 
 
 def _plugins(spec: RunSpec) -> Iterator[tuple[str, PluginSpec]]:

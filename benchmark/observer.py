@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmark.files import append_line, atomic_write_text
+from benchmark.tasks.base import Task
 from benchmark.training.history import SampleHistory
 from benchmark.training.images import MappedImages
 
@@ -26,14 +27,15 @@ class RunObserver:
     Args:
         path: history.jsonl.
         images: part (``val``, ``test``) → (m, C, H, W) uint8 on the device (or (m, D) features), or the same by rows.
-        labels: part → (m,) int64; noisy for ``val``, true for ``test``.
+        labels: part → (m,) int64 (or masks); noisy for ``val``, true for ``test``.
         wrong: (n,) bool, True = the training label is wrong.
         history: the run's training history, for the fit to wrong and to right labels.
         last_k: how many of the last epochs to keep.
         tick: called after every epoch with its line (progress, lease).
+        task: how forecasts are scored, and what is kept of them.
 
-    The selected epoch has the highest accuracy on the noisy validation part; ties go to the lower cross-entropy there,
-    then to the earlier epoch. The best epoch has the highest test accuracy, the earlier one on a tie.
+    The selected epoch has the highest headline metric (accuracy, of masks Dice) on the noisy validation part; ties go to the lower
+    cross-entropy there, then to the earlier epoch. The best epoch has the highest on the test part, the earlier one on a tie.
     """
 
     def __init__(
@@ -45,9 +47,10 @@ class RunObserver:
         history: SampleHistory,
         last_k: int,
         tick: Event,
+        task: Task,
     ) -> None:
         self._path, self._images, self._labels, self._tick = path, images, labels, tick
-        self._wrong, self._history, self._last_k = wrong, history, last_k
+        self._wrong, self._history, self._last_k, self._task = wrong, history, last_k, task
         self.lines: list[dict[str, Any]] = []
         self.earlier_seconds = 0.0  # of epochs that an attempt before this one trained
         self.last: list[tuple[int, Tensor]] = []  # (epoch, (t, K)) of the last k epochs
@@ -69,18 +72,19 @@ class RunObserver:
 
     def after_round(self, paid: int, predict: Evaluator) -> None:
         """Keep the test probabilities of the model that so many labels bought."""
-        self.rounds.append((paid, predict(self._images["test"])[""].float().cpu()))
+        self.rounds.append((paid, self._task.kept(predict(self._images["test"])[""].float().cpu(), "round")))
 
     def _evaluate(self, line: dict[str, Any], predict: Evaluator) -> tuple[Tensor, Tensor]:
         predicted = {part: {name: p.float().cpu() for name, p in predict(images).items()} for part, images in self._images.items()}
         test, val = predicted["test"].pop(""), predicted["val"].pop("")
-        self.auxiliary = predicted["test"]
-        line["test_accuracy"] = _accuracy(test, self._labels["test"])
-        line["val_accuracy"] = _accuracy(val, self._labels["val"])
-        nll = _cross_entropy(val, self._labels["val"])
+        score, headline = self._task.score, self._task.headline
+        line[f"test_{headline}"] = score(test, self._labels["test"])
+        line[f"val_{headline}"] = score(val, self._labels["val"])
+        nll = self._task.log_loss(val, self._labels["val"])
         line["val_nll"] = nll if np.isfinite(nll) else None
-        for name, probabilities in self.auxiliary.items():
-            line[f"test_accuracy_{name}"] = _accuracy(probabilities, self._labels["test"])
+        for name, probabilities in predicted["test"].items():
+            line[f"test_{headline}_{name}"] = score(probabilities, self._labels["test"])
+        self.auxiliary = {name: self._task.kept(probabilities, "aux") for name, probabilities in predicted["test"].items()}
         return test, val
 
     def _choose(self, line: dict[str, Any], test: Tensor, val: Tensor) -> None:
@@ -89,12 +93,13 @@ class RunObserver:
         for name, mask in (("fit_wrong", self._wrong), ("fit_right", ~self._wrong)):
             fit = float("nan") if given is None else given[mask].nanmean().item()
             line[name] = fit if np.isfinite(fit) else None
-        self.last = [*self.last, (epoch, test)][-self._last_k :]
-        score = (line["val_accuracy"], float("-inf") if nll is None else -nll)
+        kept, headline = self._task.kept, self._task.headline
+        self.last = [*self.last, (epoch, kept(test, "last"))][-self._last_k :]
+        score = (line[f"val_{headline}"], float("-inf") if nll is None else -nll)
         if not self.selected or score > tuple(self.selected["score"]):
-            self.selected = {"epoch": epoch, "score": score, "test": test, "val": val}
-        if not self.best or line["test_accuracy"] > self.best["score"]:
-            self.best = {"epoch": epoch, "score": line["test_accuracy"], "test": test}
+            self.selected = {"epoch": epoch, "score": score, "test": kept(test, "selected"), "val": kept(val, "val")}
+        if not self.best or line[f"test_{headline}"] > self.best["score"]:
+            self.best = {"epoch": epoch, "score": line[f"test_{headline}"], "test": kept(test, "best")}
 
     def predictions(self) -> dict[str, np.ndarray]:
         """The arrays of predictions.npz that come from evaluation; empty where no epoch was evaluated."""
@@ -135,15 +140,6 @@ class RunObserver:
         self.auxiliary = _to_cpu(state["auxiliary"])
         self.rounds = [(int(paid), p.cpu()) for paid, p in state["rounds"]]
         atomic_write_text(self._path, "".join(json.dumps(line) + "\n" for line in self.lines))
-
-
-def _accuracy(probabilities: Tensor, labels: np.ndarray) -> float:
-    return float((probabilities.argmax(dim=1).numpy() == labels).mean())
-
-
-def _cross_entropy(probabilities: Tensor, labels: np.ndarray) -> float:
-    given = probabilities.numpy()[np.arange(len(labels)), labels]
-    return float(-np.log(given.clip(min=1e-12)).mean())
 
 
 def _to_cpu(state: dict[str, Any]) -> dict[str, Any]:

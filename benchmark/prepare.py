@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ import numpy as np
 from benchmark.api import Arrays, Dataset, Noise, Report, Samples
 from benchmark.data.label_file import relabelled, warn_if_unused
 from benchmark.data.label_file import without as without_label_file
-from benchmark.data.resize import resized
 from benchmark.data.rows import ImageRows
 from benchmark.data.thinning import rank_classes, thin
 from benchmark.errors import BenchmarkError
@@ -24,6 +23,7 @@ from benchmark.resolve import dataset_fingerprint, instantiate_dataset, instanti
 from benchmark.seeds import numpy_generator
 from benchmark.spec import PluginSpec, RunSpec, canonical_json
 from benchmark.splits import split_indices
+from benchmark.tasks import task_of
 
 if TYPE_CHECKING:
     import torch
@@ -35,10 +35,11 @@ class PreparedData:
 
     Attributes:
         dataset, noise: the plugin instances.
-        arrays: the whole set, at the size that was asked for, without what the option ``label_file`` puts in place of its labels.
+        arrays: the whole set (masks: :class:`~benchmark.segmentation.arrays.MaskArrays`), at the size asked for, without what the
+            option ``label_file`` puts in place of its labels.
         inputs: part → what the run is given, (m, H, W, C) images or (m, D) features, foreign images in their places.
         indices: part → positions in ``arrays``.
-        labels: part → given labels; noisy for ``train`` and ``val``, true for ``test``.
+        labels: part → given labels; noisy for ``train`` and ``val``, true for ``test``. Of masks, (m, T, H, W).
         truth: part → true labels.
         foreign: part → (m,) bool, True = the image shows none of the classes (open-set noise).
         record: what is saved of the draw of noise.
@@ -46,7 +47,7 @@ class PreparedData:
 
     dataset: Dataset
     noise: Noise
-    arrays: Arrays
+    arrays: Any
     inputs: dict[str, ImageRows]
     indices: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
@@ -56,15 +57,13 @@ class PreparedData:
 
     @property
     def wrong(self) -> np.ndarray:
-        """(n,) bool: the training samples whose label is wrong for their image."""
-        return (self.labels["train"] != self.truth["train"]) | self.foreign["train"]
+        """(n,) bool: the training samples whose label is wrong for their image, in any pixel where it is a mask."""
+        differs = self.labels["train"] != self.truth["train"]
+        return differs.reshape(len(differs), -1).any(axis=1) | self.foreign["train"]
 
 
 def prepare(spec: RunSpec, registry: Registry, data_root: Path, device: torch.device | None = None) -> PreparedData:
-    """Load the data of a spec, split them and draw the noise.
-
-    Noise is drawn for the training and the validation part apart, each at the full rate, from generators that depend on
-    data, noise and seed. The test part keeps its true labels.
+    """Load the data of a spec, split them and draw the noise, as the task of the data does it.
 
     Args:
         spec: the run.
@@ -74,6 +73,15 @@ def prepare(spec: RunSpec, registry: Registry, data_root: Path, device: torch.de
 
     Raises:
         BenchmarkError: unusable data, a part that would be empty, or noise that the classes cannot bear.
+    """
+    return task_of(registry.load("dataset", spec.dataset.name).task).prepare(spec, registry, data_root, device)
+
+
+def prepare_classes(spec: RunSpec, registry: Registry, data_root: Path, device: torch.device | None = None) -> PreparedData:
+    """:func:`prepare` of data with one class a sample.
+
+    Noise is drawn for the training and the validation part apart, each at the full rate, from generators that depend on
+    data, noise and seed. The test part keeps its true labels.
     """
     dataset = instantiate_dataset(registry, spec.dataset)
     noise = instantiate_noise(registry, spec.noise)
@@ -175,26 +183,22 @@ def make_ready(plugin: PluginSpec, registry: Registry, data_root: Path, device: 
 _OF_THE_USE = ("imbalance", "imbalance_profile", "subset", "features", "label_file")
 """The common options that leave the images as they are."""
 
-_latest: dict[tuple[type, str], Arrays] = {}
+_latest: dict[tuple[type, str], Any] = {}
 """The data set that was used last, by class and identity: a warm worker's next run mostly wants the same."""
 
 
-def load(dataset: Dataset, plugin: PluginSpec, data_root: Path) -> Arrays:
-    """The checked arrays of a data set at the size that its options ask for; the last set that was loaded is kept.
+def load(dataset: Dataset, plugin: PluginSpec, data_root: Path) -> Any:
+    """The checked arrays of a data set, of the kind of its task, at the size that its options ask for; the last set is kept.
 
     Raises:
         BenchmarkError: unusable data.
     """
-    known = (type(dataset), f"{_identity(plugin)} {data_root}")
+    known = (type(dataset), f"{image_identity(plugin)} {data_root}")
     if known not in _latest:
         _latest.clear()
         _refuse_change(f"data set {plugin.name}", plugin, dataset_fingerprint(dataset, data_root))
         arrays = dataset.load(data_root)
-        check_arrays(arrays, dataset.name)
-        size = dataset.options.image_size
-        if size and arrays.images.shape[1:3] != (size, size):
-            arrays = replace(arrays, images=resized(arrays.images, size, _identity(plugin), data_root))
-        _latest[known] = arrays
+        _latest[known] = task_of(dataset.task).checked(arrays, dataset, image_identity(plugin), data_root)
     return _latest[known]
 
 
@@ -254,7 +258,7 @@ def _other(registry: Registry, text: str, data_root: Path) -> Arrays:
     return arrays
 
 
-def _identity(plugin: PluginSpec) -> str:
+def image_identity(plugin: PluginSpec) -> str:
     """What tells the images of a data set from all others; how many of them are used does not count."""
     own = {name: value for name, value in plugin.params.items() if name not in _OF_THE_USE}
     return canonical_json([plugin.name, own, plugin.version, without_label_file(plugin.fingerprint)])
@@ -269,7 +273,7 @@ def _posterior(
         from benchmark.training.posterior import cached_posterior
 
         where = device or torch.device("cpu")
-        everything = cached_posterior(arrays.images, true_labels(arrays), arrays.classes, _identity(plugin), data_root, where)
+        everything = cached_posterior(arrays.images, true_labels(arrays), arrays.classes, image_identity(plugin), data_root, where)
         return everything[positions]
 
     return posterior
@@ -282,7 +286,7 @@ def _features(
 
     from benchmark.data.features import embed
 
-    return embed(dataset.options.features, arrays.images, _identity(plugin), data_root, device or torch.device("cpu"), report)
+    return embed(dataset.options.features, arrays.images, image_identity(plugin), data_root, device or torch.device("cpu"), report)
 
 
 def _inputs(

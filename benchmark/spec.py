@@ -15,6 +15,7 @@ from benchmark import params as hyper
 from benchmark.errors import BenchmarkError, unknown_name
 from benchmark.grammar import Setting
 from benchmark.params import hp
+from benchmark.tasks import defaults_of, one_task
 
 if TYPE_CHECKING:
     from benchmark.registry import Registry
@@ -34,7 +35,10 @@ class TrainingProtocol:
     """
 
     name: str = hp("quick", help="the protocol these values started from")
-    backbone: str = hp("cnn_small", help="cnn_small, cnn9, resnet18, resnet34, preact_resnet18 or timm:<name>")
+    backbone: str = hp(
+        "cnn_small",
+        help="cnn_small, cnn9, resnet18, resnet34, preact_resnet18 or timm:<name>; for masks vnet2d, vnet_small or unet:timm:<name>",
+    )
     pretrained: bool = hp(False, help="start a timm backbone from its published weights")
     epochs: int = hp(30, 1, 100_000, help="epochs of one training stage")
     batch_size: int = hp(32, 1, 65_536)
@@ -56,7 +60,7 @@ class TrainingProtocol:
     def __post_init__(self) -> None:
         """Refuse what no run could bear; ValueError with the reason."""
         self.milestone_shares()
-        if self.pretrained and not self.backbone.startswith("timm:"):
+        if self.pretrained and "timm:" not in self.backbone:
             raise ValueError(f"pretrained=true needs a timm backbone, not {self.backbone}; e.g. protocol.backbone=timm:resnet18")
         for name in ("val_fraction", "test_fraction"):
             if getattr(self, name) == 0:
@@ -70,19 +74,12 @@ class TrainingProtocol:
             raise ValueError(f"milestones '{self.milestones}' is not shares joined by +, e.g. 0.5+0.75") from None
 
 
-PROTOCOLS: dict[str, dict[str, Any]] = {
-    "quick": {"augmentation": "none"},  # as co-teaching; 30 epochs are then enough for a network to learn wrong labels by heart
-    "standard": {"backbone": "resnet18", "epochs": 60, "batch_size": 128, "precision": "auto"},
-    "paper": {"backbone": "timm:resnet34", "epochs": 80, "batch_size": 96, "precision": "auto", "normalize": "none"},
-}
-"""Named protocols: what they change of :class:`TrainingProtocol`. ``paper`` is HSA-NRL's stage-2 plan on Chaoyang."""
-
-
-def protocol(name: str, overrides: Mapping[str, Any] | None = None) -> TrainingProtocol:
-    """A named protocol with some values changed; unknown names and values raise :class:`BenchmarkError`."""
-    if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, PROTOCOLS)
-    values = {**PROTOCOLS[name], **(overrides or {}), "name": name}
+def protocol(name: str, overrides: Mapping[str, Any] | None = None, task: str = "classification") -> TrainingProtocol:
+    """A task's named protocol with some values changed; unknown names and values raise :class:`BenchmarkError`."""
+    protocols = defaults_of(task).protocols
+    if name not in protocols:
+        raise unknown_name("protocol", name, protocols)
+    values = {**protocols[name], **(overrides or {}), "name": name}
     return hyper.resolve(TrainingProtocol, values, "protocol")
 
 
@@ -232,12 +229,23 @@ def expand(
                 plugin = resolve_plugin(registry, kind, setting, values, data_root)
                 resolved[kind].append((plugin, label(registry, kind, plugin)))
     cells: dict[str, RunSpec] = {}
+    _check_tasks(registry, resolved)
     for data, noisy, method, seed in itertools.product(resolved["dataset"], resolved["noise"], resolved["method"], sorted(set(seeds))):
         _check_backbone(data[0], data[1], protocol)
         labels = {"method": method[1], "dataset": data[1], "noise": noisy[1]}
         spec = RunSpec(method[0], data[0], noisy[0], protocol, seed, labels)
         cells.setdefault(spec.key(), spec)
     return list(cells.values())
+
+
+def _check_tasks(registry: Registry, resolved: Mapping[str, Sequence[tuple[PluginSpec, str]]]) -> None:
+    """Refuse plugins that are for different kinds of labels."""
+    named = {}
+    for kind in ("dataset", "method", "noise"):
+        for plugin, _ in resolved[kind]:
+            for part in plugin.parts or (plugin,):
+                named[f"{'data set' if kind == 'dataset' else kind} {part.name}"] = registry.load(kind, part.name).task
+    one_task(named)
 
 
 def _check_backbone(data: PluginSpec, name: str, protocol: TrainingProtocol) -> None:

@@ -32,10 +32,11 @@ from benchmark.resolve import instantiate_method
 from benchmark.spec import SCHEMA, RunSpec, canonical_json
 from benchmark.store import PHASES, RunStore, Status
 from benchmark.system_metrics import SystemSampler
+from benchmark.tasks import task_of
+from benchmark.tasks.base import Task
 from benchmark.training.context import RunContext
 from benchmark.training.devices import resolve_device
 from benchmark.training.images import place
-from benchmark.training.mixture import lower_component
 from benchmark.training.oracle import LEDGER, Oracle
 
 logger = logging.getLogger(__name__)
@@ -102,9 +103,16 @@ def _run(
     data_root = Path(options.data_root) if options.data_root else default_data_root()
     prepared = prepare(spec, registry, data_root, device)
     method = instantiate_method(registry, spec.method, data_root)
-    training = training_data(prepared, device)
+    task = task_of(prepared.dataset.task)
+    training = task.training_data(prepared, device)
     result: dict[str, Any] = {"schema": SCHEMA, "run_key": key, "code_hash": hashed, "status": "done", "reason": None}
-    result |= {"spec": spec.to_dict(), "metrics": {}, "epochs": {}, "noise": prepared.record, "data": describe(prepared)}
+    result |= {
+        "spec": spec.to_dict(),
+        "metrics": {},
+        "epochs": {},
+        "noise": prepared.record,
+        "data": {"task": task.name, **task.describe(prepared)},
+    }
 
     reason = method.supports(training)
     if reason is not None:
@@ -115,11 +123,11 @@ def _run(
     def tick(line: dict[str, Any]) -> None:
         lease.check()
         event = {name: line[name] for name in ("stage", "epoch", "epochs", "loss")}
-        on_event({"event": "epoch", "run_key": key, **event, "accuracy": line.get("val_accuracy")})
+        on_event({"event": "epoch", "run_key": key, **event, "accuracy": line.get(f"val_{task.headline}")})
 
     clock = time.perf_counter()
     with SystemSampler(folder / "system.jsonl", str(device)) as sampler:
-        run, observer = _context(spec, prepared, training, options, device, folder, tick, hashed)
+        run, observer = _context(spec, task, prepared, training, options, device, folder, tick, hashed)
         method.run, method.data = run, training
         try:
             method.setup(training, run)
@@ -127,7 +135,7 @@ def _run(
             evaluated = observer.predictions()
             if not evaluated:
                 raise BenchmarkError(f"{method.name} evaluated no epoch; its last stage must pass predictor= to run.epochs()")
-            predictions = evaluated | _labels(prepared) | _sample_outputs(method, training)
+            predictions = evaluated | task.label_arrays(prepared) | task.judgements(method, training, run)
             predictions |= {"ledger": run.oracle.ledger()} if run.oracle.paid else {}
         except DivergedError as error:
             result |= {"status": "diverged", "reason": str(error)}
@@ -142,8 +150,8 @@ def _run(
         }
         plain: dict[str, Any] = dict(predictions)
         with atomic_open(folder / "predictions.npz") as file:
-            np.savez(file, **plain)
-        _write_samples(folder / "samples.parquet", prepared, predictions, method, run.final_probabilities().float().cpu())
+            (np.savez_compressed if task.compress else np.savez)(file, **plain)
+        _write_samples(folder / "samples.parquet", prepared, task.sample_table(prepared, predictions, method, run), method)
         _write_ledger(folder / "ledger.csv", prepared, predictions.get("ledger"))
     result["oracle"] = sorted(name for name, count in run.oracle.used.items() if count)
     # a method that diverged may lack what its diagnostics read
@@ -165,6 +173,7 @@ def _run(
 
 def _context(
     spec: RunSpec,
+    task: Task,
     prepared: PreparedData,
     training: TrainingData,
     options: WorkerOptions,
@@ -191,11 +200,12 @@ def _context(
         code=hashed,
         shared=options.runs / PHASES,
         identity=_beside_the_method(spec, device, options.threads),
+        task=task,
     )
     images = {part: place(prepared.inputs[part], device) for part in ("val", "test")}
     labels = {part: prepared.labels[part] for part in ("val", "test")}
     mask = torch.from_numpy(wrong).to(device)
-    observer = RunObserver(folder / "history.jsonl", images, labels, mask, run.history, spec.protocol.last_k, tick)
+    observer = RunObserver(folder / "history.jsonl", images, labels, mask, run.history, spec.protocol.last_k, tick, task)
     run.observe(observer)
     (folder / "history.jsonl").unlink(missing_ok=True)  # a checkpoint brings back the lines that count
     return run, observer
@@ -207,73 +217,13 @@ def _beside_the_method(spec: RunSpec, device: torch.device, threads: int) -> str
     return canonical_json({**rest, "device": str(device), "threads": threads, "host": platform.node()})
 
 
-def training_data(prepared: PreparedData, device: torch.device) -> TrainingData:
-    """What the method sees of the prepared data."""
-    return TrainingData(
-        place(prepared.inputs["train"], device),
-        torch.from_numpy(prepared.labels["train"].astype(np.int64)).to(device),
-        len(prepared.arrays.classes),
-        tuple(prepared.arrays.classes),
-    )
-
-
-def describe(prepared: PreparedData) -> dict[str, Any]:
-    """Sizes, classes and class counts, for the result."""
-    counts = np.bincount(prepared.truth["train"], minlength=len(prepared.arrays.classes))
-    sizes = {f"n_{part}": len(positions) for part, positions in prepared.indices.items()}
-    shape = list(prepared.inputs["train"].shape[1:])
-    return {**sizes, "classes": list(prepared.arrays.classes), "train_class_counts": counts.tolist(), "image_shape": shape}
-
-
-def _labels(prepared: PreparedData) -> dict[str, np.ndarray]:
-    arrays = {
-        "test_labels": prepared.truth["test"],
-        "val_labels": prepared.labels["val"],
-        "val_true": prepared.truth["val"],
-        "train_given": prepared.labels["train"],
-        "train_true": prepared.truth["train"],
-    }
-    if "open_set_rate" in prepared.record:
-        arrays["train_open_set"] = prepared.foreign["train"]
-    if prepared.arrays.hardness is not None:
-        arrays["train_hardness"] = prepared.arrays.hardness[prepared.indices["train"]]
-    return arrays
-
-
-def _sample_outputs(method: Method, data: TrainingData) -> dict[str, np.ndarray]:
-    def checked(name: str, values: torch.Tensor) -> np.ndarray:
-        if values.shape != (data.n,):
-            raise BenchmarkError(f"{method.name}.{name}() must return ({data.n},), not {tuple(values.shape)}")
-        array: np.ndarray = values.detach().cpu().numpy()
-        return array
-
-    quality = checked("label_quality", method.label_quality().float())
-    if not np.isfinite(quality).all():
-        raise BenchmarkError(f"{method.name}.label_quality() must be finite")
-    suspects, corrected = method.suspects(), method.corrected_labels()
-    mask = lower_component(quality) if suspects is None else checked("suspects", suspects).astype(bool)
-    outputs = {"train_quality": quality, "train_suspect": mask}
-    if corrected is not None:
-        outputs["train_corrected"] = checked("corrected_labels", corrected).astype(np.int64)
-        if outputs["train_corrected"].min() < -1 or outputs["train_corrected"].max() >= data.num_classes:
-            raise BenchmarkError(f"{method.name}.corrected_labels() must lie in [-1, {data.num_classes})")
-    return outputs
-
-
-def _write_samples(path: Path, prepared: PreparedData, predictions: dict[str, np.ndarray], method: Method, forecast: torch.Tensor) -> None:
-    """samples.parquet: one row a training sample; ``forecast`` (n, K) is what the final predictor says of it."""
+def _write_samples(path: Path, prepared: PreparedData, columns: dict[str, Any], method: Method) -> None:
+    """samples.parquet: one row a training sample, with its index in the data set, the task's columns and the method's own."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     positions = prepared.indices["train"]
-    columns: dict[str, Any] = {"index": positions, "given": predictions["train_given"], "true": predictions["train_true"]}
-    for name in ("quality", "suspect", "corrected", "hardness", "open_set"):
-        if f"train_{name}" in predictions:
-            columns[name] = predictions[f"train_{name}"]
-    confidence, suggested = forecast.max(dim=1)
-    given = torch.from_numpy(predictions["train_given"]).view(-1, 1)
-    columns |= {"suggested": suggested.numpy(), "confidence": confidence.numpy()}
-    columns["given_probability"] = forecast.gather(1, given).squeeze(1).numpy()
+    columns = {"index": positions, **columns}
     for name, values in method.sample_columns().items():
         columns[name] = values.detach().cpu().numpy()
     if prepared.arrays.paths is not None:

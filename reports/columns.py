@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["COLUMNS", "COMPACT", "WHERE_KNOWN", "Column", "column"]
+__all__ = ["COLUMNS", "COLUMNS_OF", "COMPACT", "WHERE_KNOWN", "Column", "column"]
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,46 @@ WHERE_KNOWN: tuple[str, ...] = ("annotation/paid",)
 """Keys that join them where any run has them."""
 
 
+MASK_COLUMNS: tuple[Column, ...] = (
+    Column("selected/dice", "Dice sel"),
+    Column("last/dice", "Dice last"),
+    Column("last_k/dice", "Dice last k"),
+    Column("best/dice", "Dice best", oracle=True),
+    Column("selected/iou", "IoU"),
+    Column("selected/hd95", "HD95 px", percent=False, higher_is_better=False),
+    Column("selected/surface_dice", "surface Dice"),
+    Column("selected/missed", "missed", percent=False, higher_is_better=False),
+    Column("selected/ece", "ECE", higher_is_better=False),
+    Column("validation/dice", "noisy val"),
+    Column("detection/precision", "px prec"),
+    Column("detection/recall", "px rec"),
+    Column("detection/f1", "px F1", reference=("detection/constant_f1", "flag all")),
+    Column("detection/average_precision", "px AP", reference=("detection/random_average_precision", "random")),
+    Column("ranking/average_precision", "mask AP", reference=("ranking/random_average_precision", "random")),
+    Column("correction/noise_after", "noise", higher_is_better=False, before="correction/noise_before"),
+    Column("correction/dice_after", "mask Dice", before="correction/dice_before"),
+    Column("cost/seconds", "secs", percent=False, higher_is_better=False),
+)
+"""The same for masks."""
+
+MASK_COMPACT: tuple[str, ...] = (
+    "selected/dice", "last/dice", "best/dice", "selected/hd95", "selected/surface_dice", "detection/f1", "detection/average_precision",
+    "ranking/average_precision", "correction/dice_after", "cost/seconds",
+)  # fmt: skip
+
+COLUMNS_OF: dict[str, tuple[tuple[Column, ...], tuple[str, ...]]] = {
+    "classification": (COLUMNS, COMPACT),
+    "segmentation": (MASK_COLUMNS, MASK_COMPACT),
+}
+"""Task → its columns, and the keys of the compact ones."""
+
+
 def column(key: str) -> Column:
     """The default column of a key, or a plain one; errors, losses, noise and costs count as better when lower."""
-    known = {c.key: c for c in COLUMNS}
+    known = {c.key: c for columns, _ in COLUMNS_OF.values() for c in columns}
     if key in known:
         return known[key]
     group, _, name = key.rpartition("/")
-    lower = name in ("ece", "nll", "noise_before", "noise_after") or group == "cost"
-    return Column(key, key, percent=name != "nll" and group not in ("cost", "epochs"), higher_is_better=not lower, oracle=group == "best")
+    plain = name in ("nll", "hd95", "missed") or "/hd95" in key or "/missed" in key or group in ("cost", "epochs")
+    lower = name in ("ece", "noise_before", "noise_after") or (plain and group != "epochs")
+    return Column(key, key, percent=not plain, higher_is_better=not lower, oracle=group == "best")

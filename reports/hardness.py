@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError
-from benchmark.spec import PROTOCOLS, TrainingProtocol, canonical_json
+from benchmark.spec import TrainingProtocol, canonical_json
+from benchmark.tasks import TASKS
 from reports.rows import Row
 from reports.samples import TrainingPart
 
@@ -107,8 +108,9 @@ def command(rows: Sequence[Row], method: str, *more: str) -> str:
 
 def _protocol_words(protocol: Mapping[str, Any]) -> list[str]:
     """The options that lead to these values: ``--protocol``, ``--epochs`` and ``--set``, where they differ from the defaults."""
-    name = protocol.get("name") if protocol.get("name") in PROTOCOLS else "quick"
-    known = {**asdict(TrainingProtocol()), **PROTOCOLS[str(name)], "name": protocol.get("name")}
+    protocols = TASKS["classification"].protocols
+    name = protocol.get("name") if protocol.get("name") in protocols else "quick"
+    known = {**asdict(TrainingProtocol()), **protocols[str(name)], "name": protocol.get("name")}
     words = ["--protocol", str(name)] if name != "quick" else []
     for key, value in protocol.items():
         if known.get(key) != value:

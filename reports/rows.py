@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmark.errors import unknown_name
-from benchmark.spec import PROTOCOLS, TrainingProtocol, canonical_json
+from benchmark.spec import TrainingProtocol, canonical_json
+from benchmark.tasks import TASKS
 
 __all__ = ["Row", "flatten", "flatten_all", "select"]
 
@@ -26,7 +27,7 @@ def flatten(result: Mapping[str, Any], *, stale: bool | None = None) -> Row:
     Returns:
         A dict with
 
-        - ``dataset``, ``noise``, ``method``, ``protocol``: short names for people; ``seed``, ``run_key``, ``status``
+        - ``task``; ``dataset``, ``noise``, ``method``, ``protocol``: short names for people; ``seed``, ``run_key``, ``status``
           (``done``, ``skipped``, ``diverged``), ``reason``;
         - ``<group>/<metric>`` (``selected/accuracy``, ``aux/ema/nll``, ``detection/f1``, …), a float or None;
         - ``cost/…``, ``epochs/…``, ``noise/…`` and ``diagnostics/…``: the numbers of those parts of the result;
@@ -38,7 +39,8 @@ def flatten(result: Mapping[str, Any], *, stale: bool | None = None) -> Row:
     spec = dict(result["spec"])
     labels = spec.get("labels") or {}
     row: Row = {name: str(labels.get(name) or _full_label(spec[name])) for name in NAMES}
-    row["protocol"] = protocol_label(spec["protocol"])
+    row["task"] = str((result.get("data") or {}).get("task") or "classification")
+    row["protocol"] = protocol_label(spec["protocol"], row["task"])
     row.update(seed=int(spec["seed"]), run_key=result.get("run_key"), status=result.get("status", "done"), reason=result.get("reason"))
     row["oracle"] = list(result.get("oracle") or [])
     row["stale"] = bool(result.get("stale", False)) if stale is None else stale
@@ -103,10 +105,10 @@ def select(
     return kept
 
 
-def protocol_label(protocol: Mapping[str, Any]) -> str:
-    """The protocol's name and what differs from the values that name stands for, e.g. ``quick:epochs=2``."""
+def protocol_label(protocol: Mapping[str, Any], task: str = "classification") -> str:
+    """The protocol's name and what differs from the values that name stands for in a task, e.g. ``quick:epochs=2``."""
     name = str(protocol.get("name", "protocol"))
-    known = {**vars(TrainingProtocol()), **PROTOCOLS.get(name, {}), "name": name}
+    known = {**vars(TrainingProtocol()), **(TASKS[task].protocols.get(name, {}) if task in TASKS else {}), "name": name}
     return ":".join([name] + [f"{key}={value}" for key, value in protocol.items() if known.get(key) != value])
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.errors import unknown_name
-from reports.columns import COLUMNS, COMPACT, WHERE_KNOWN, Column, column
+from benchmark.tasks import TASKS
+from reports.columns import COLUMNS_OF, WHERE_KNOWN, Column, column
 from reports.rows import Row
 
 __all__ = ["Comparison", "Difference", "Entry", "Group", "Summary", "compare"]
@@ -123,21 +124,21 @@ class Comparison:
 def compare(
     rows: Iterable[Row],
     *,
-    rank_by: str = "selected/accuracy",
-    columns: Sequence[Column] = COLUMNS,
+    rank_by: str | None = None,
+    columns: Sequence[Column] | None = None,
     compact: Sequence[str] | None = None,
-    baseline: str = "ce",
+    baseline: str | None = None,
     seeds: Sequence[int] | None = None,
 ) -> Comparison:
     """Compare the methods within every (data, noise, protocol).
 
     Args:
-        rows: from :func:`reports.rows.flatten_all`.
-        rank_by: key of the metric that ranks; a column is added for it if there is none.
-        columns: what is shown at length.
-        compact: keys of what is shown in short, :data:`~reports.columns.COMPACT` by default; a column is added for each
-            that has none.
-        baseline: short or plugin name of the method the others are set against.
+        rows: from :func:`reports.rows.flatten_all`, of one task, which decides what is not given.
+        rank_by: key of the metric that ranks, by default the task's headline metric of the selected epoch; a column is added for
+            it if there is none.
+        columns: what is shown at length, by default :data:`~reports.columns.COLUMNS_OF`.
+        compact: keys of what is shown in short, by default as there; a column is added for each that has none.
+        baseline: short or plugin name of the method the others are set against, by default the task's.
         seeds: the reference seeds, i.e. those asked for; None takes each group's seeds that at least half of its methods
             have, so that one method's extra seeds do not make the others incomplete.
 
@@ -145,6 +146,10 @@ def compare(
         BenchmarkError: no finished run has ``rank_by`` or one of ``compact``.
     """
     runs = tuple(rows)
+    task = runs[0].get("task", "classification") if runs else "classification"
+    usual, short = COLUMNS_OF[task]
+    columns = usual if columns is None else columns
+    rank_by, baseline = rank_by or f"selected/{TASKS[task].headline}", baseline or TASKS[task].baseline
     done = [row for row in runs if row["status"] == "done"]
     known = {key for row in done for key, value in row.items() if "/" in key and isinstance(value, (int, float))}
     for key in (rank_by, *(compact or ())):
@@ -159,7 +164,7 @@ def compare(
     ordered = sorted(cells.values(), key=lambda cell: (cell[0]["dataset"], cell[0]["noise"], cell[0]["protocol"]))
     groups = tuple(_group(cell, rank, every, baseline, seeds) for cell in ordered)
     if compact is None:
-        compact = COMPACT + tuple(key for key in WHERE_KNOWN if key in known)
+        compact = short + tuple(key for key in WHERE_KNOWN if key in known)
     return Comparison(rank, every, tuple(compact), baseline, groups, runs)
 
 

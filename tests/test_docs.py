@@ -19,7 +19,8 @@ from benchmark.grammar import parse_settings
 from benchmark.params import ranges
 from benchmark.registry import KINDS, Registry
 from benchmark.scaffold import create
-from benchmark.spec import PROTOCOLS, TrainingProtocol
+from benchmark.spec import TrainingProtocol
+from benchmark.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -150,4 +151,4 @@ def test_a_command_can_be_given_as_written(page: str, line: str, registry: Regis
         assert set(values) <= set(ranges({**named, "protocol": TrainingProtocol}[owner]))
     if command == "run":
         parse_seeds(given["seeds"])
-        assert given["protocol"] in PROTOCOLS
+        assert given["protocol"] in TASKS["classification"].protocols

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmark.files import read_lines
 from benchmark.observer import RunObserver
+from benchmark.tasks import task_of
 from benchmark.training.history import SampleHistory
 
 TEST, VAL = torch.zeros(4, 1, 1, 1, dtype=torch.uint8), torch.zeros(2, 1, 1, 1, dtype=torch.uint8)
@@ -23,7 +24,9 @@ def observer(folder: Path, *, last_k: int = 2, epochs: int = 4, tick: Callable[[
     wrong = torch.tensor([True, False, False])
     history = SampleHistory(3, epochs, torch.device("cpu"))
     history.values[0] = torch.tensor([0.2, 0.6, 1.0])
-    return RunObserver(folder / "history.jsonl", {"val": VAL, "test": TEST}, LABELS, wrong, history, last_k, tick)
+    return RunObserver(
+        folder / "history.jsonl", {"val": VAL, "test": TEST}, LABELS, wrong, history, last_k, tick, task_of("classification")
+    )
 
 
 def forecasts(test: list[float], val: list[float], **more: list[float]) -> Callable[[Tensor], dict[str, Tensor]]:

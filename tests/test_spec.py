@@ -13,7 +13,10 @@ from benchmark.errors import BenchmarkError
 from benchmark.grammar import parse_settings
 from benchmark.registry import Registry
 from benchmark.resolve import resolve_plugin
-from benchmark.spec import PROTOCOLS, PluginSpec, RunSpec, TrainingProtocol, canonical_json, expand, protocol
+from benchmark.spec import PluginSpec, RunSpec, TrainingProtocol, canonical_json, expand, protocol
+from benchmark.tasks import TASKS
+
+PROTOCOLS = TASKS["classification"].protocols
 
 
 @pytest.fixture(scope="module")

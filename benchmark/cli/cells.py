@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from benchmark.registry import Registry
     from benchmark.spec import RunSpec, TrainingProtocol
 
+Task = Annotated[
+    str,
+    typer.Option(
+        "--task", metavar="TASK", help="Kind of labels: classification, segmentation. Default: of what is named.", show_default=False
+    ),
+]
 Methods = Annotated[str, typer.Option("--methods", metavar="LIST", help="name[:preset][:key=value], …")]
 Datasets = Annotated[str, typer.Option("--datasets", metavar="LIST", help="name[:argument][:key=value], …")]
 Noise = Annotated[str, typer.Option("--noise", metavar="LIST", help="name[:rate][:key=value], …; a number is symmetric noise.")]
@@ -76,6 +82,7 @@ def read_grid(
     sets: Sequence[str] | None,
     features: str,
     skip_bad: bool,
+    task: str = "classification",
 ) -> Grid:
     """Parse and check the options of the same names.
 
@@ -91,11 +98,43 @@ def read_grid(
     if features:
         data = opt.with_option(data, "features", features, "--features")
         changes.setdefault("backbone", "linear")
-    chosen = training_protocol(protocol, changes)
-    opt.check_protocol(chosen)
+    chosen = training_protocol(protocol, changes, task)
+    opt.check_protocol(chosen, task)
     overrides.pop("protocol", None)
-    models, numbers = opt.parse_noise(registry, noise), opt.parse_seeds(seeds)
+    models, numbers = opt.parse_noise(registry, noise, task), opt.parse_seeds(seeds)
     return Grid(_skipping_bad(registry, data) if skip_bad else data, models, numbers, chosen, overrides)
+
+
+def chosen_task(registry: Registry, task: str, **named: str | None) -> str:
+    """The task of a command: the one that was asked for, else that of the plugins it names.
+
+    Args:
+        registry: where the plugins are.
+        task: of ``--task``; empty: not given.
+        **named: kind of plugin → the settings as they were written; None: not given.
+
+    Raises:
+        BenchmarkError: an unknown task or plugin, or plugins of different tasks.
+    """
+    from benchmark.grammar import parse_settings
+    from benchmark.tasks import defaults_of, one_task
+
+    if task:
+        defaults_of(task)
+    tasks: dict[str, str] = {}
+    for kind, text in named.items():
+        if not text:
+            continue
+        # a bare number goes with any task, as the noise model "none" does
+        joined = [entry.name for entry in registry.entries("noise")] if kind == "noise" else ()
+        for setting in parse_settings(text, what=f"--{kind}", number_means="none" if kind == "noise" else None, joined=joined):
+            for part in setting.parts or (setting,):
+                entry = registry.entry(kind, part.name)
+                what = f"{'data set' if kind == 'dataset' else kind} {part.name}"
+                tasks[what] = (
+                    registry.load(kind, part.name).task if entry.entry_point else str(entry.manifest.get("task", "classification"))
+                )
+    return one_task(tasks, task)
 
 
 def count(number: int, plural: str) -> str:

@@ -83,28 +83,32 @@ def _where(entry: Entry) -> str:
 
 
 def _backbones(registry: Registry) -> list[dict[str, Any]]:
-    from benchmark.training.names import BACKBONES
+    from benchmark.training.names import BACKBONES, MASK_BACKBONES
 
-    return [{"name": name, "summary": summary, "where": "benchmark/training"} for name, summary in BACKBONES.items()]
+    rows = [{"name": name, "summary": summary, "where": "benchmark/training"} for name, summary in BACKBONES.items()]
+    masks = {name: f"for segmentation: {summary}" for name, summary in MASK_BACKBONES.items()}
+    return rows + [{"name": name, "summary": summary, "where": "benchmark/segmentation"} for name, summary in masks.items()]
 
 
 def _protocols(registry: Registry) -> list[dict[str, Any]]:
-    from benchmark.spec import PROTOCOLS
+    from benchmark.tasks import TASKS
 
     rows = []
-    for name in PROTOCOLS:
-        values = _protocol_values(name)
-        shown = ", ".join(f"{key}={values[key]}" for key in ("backbone", "epochs", "batch_size", "optimizer", "lr", "lr_schedule"))
-        rows.append({"name": name, "summary": shown, "where": "benchmark/spec.py", "values": values})
+    for task, defaults in TASKS.items():
+        for name in defaults.protocols:
+            values = _protocol_values(name, task)
+            shown = ", ".join(f"{key}={values[key]}" for key in ("backbone", "epochs", "batch_size", "optimizer", "lr", "lr_schedule"))
+            summary = shown if task == "classification" else f"for {task}: {shown}"
+            rows.append({"name": name, "summary": summary, "where": "benchmark/tasks", "task": task, "values": values})
     return rows
 
 
-def _protocol_values(name: str) -> dict[str, Any]:
+def _protocol_values(name: str, task: str) -> dict[str, Any]:
     import dataclasses
 
     from benchmark.spec import protocol
 
-    return dataclasses.asdict(protocol(name))
+    return dataclasses.asdict(protocol(name, task=task))
 
 
 def _presets(registry: Registry) -> list[dict[str, Any]]:

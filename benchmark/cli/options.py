@@ -108,12 +108,13 @@ def protocol_overrides(sets: Mapping[str, Mapping[str, Sequence[str]]], epochs: 
     return overrides
 
 
-def parse_noise(registry: Registry, text: str) -> list[Setting]:
-    """The noise models of ``--noise``: a bare number is symmetric, a ``+`` before a model's name joins two."""
+def parse_noise(registry: Registry, text: str, task: str = "classification") -> list[Setting]:
+    """The noise models of ``--noise``: a bare number is symmetric (masks: ``mask``), a ``+`` before a model's name joins two."""
     from benchmark.grammar import parse_settings
+    from benchmark.tasks import TASKS
 
     names = [entry.name for entry in registry.entries("noise")]
-    return parse_settings(text, what="--noise", number_means="symmetric", joined=names)
+    return parse_settings(text, what="--noise", number_means=TASKS[task].number_means, joined=names)
 
 
 def with_option(settings: Sequence[Setting], key: str, value: str, flag: str) -> list[Setting]:
@@ -130,12 +131,13 @@ def with_option(settings: Sequence[Setting], key: str, value: str, flag: str) ->
     return [replace(setting, options={**setting.options, key: value}) for setting in settings]
 
 
-def check_protocol(chosen: TrainingProtocol) -> None:
+def check_protocol(chosen: TrainingProtocol, task: str = "classification") -> None:
     """Refuse names in a protocol that no run could use, before every cell fails over them. Imports no network."""
-    from benchmark.training.names import AUGMENTATIONS, BACKBONES
+    from benchmark.training.names import AUGMENTATIONS, BACKBONES, MASK_BACKBONES, UNET
 
-    if not chosen.backbone.startswith("timm:") and chosen.backbone not in BACKBONES:
-        raise unknown_name("protocol.backbone", chosen.backbone, BACKBONES)
+    known, prefix = (MASK_BACKBONES, UNET) if task == "segmentation" else (BACKBONES, "timm:")
+    if not chosen.backbone.startswith(prefix) and chosen.backbone not in known:
+        raise unknown_name("protocol.backbone", chosen.backbone, known)
     if chosen.augmentation not in ("auto", "none"):
         for part in chosen.augmentation.split("+"):
             check_choice("protocol.augmentation", part.strip(), ("auto", "none", *AUGMENTATIONS))

@@ -14,6 +14,7 @@ import typer
 from benchmark.cli.options import FORMATS, AsJson, Format, Plugins, Runs, TrackingUri, check_choice, parse_seeds, registry_of
 from benchmark.cli.output import note, write, write_json, write_table
 from benchmark.errors import BenchmarkError
+from benchmark.tasks import TASKS
 
 if TYPE_CHECKING:
     from benchmark.registry import Registry
@@ -102,11 +103,28 @@ def report(
     datasets: Names = None,
     noise: Names = None,
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="SEEDS", help="Only these, e.g. 0-4.", show_default=False)] = None,
-    rank_by: Annotated[str, typer.Option("--rank-by", metavar="METRIC", help="Metric that ranks the methods.")] = "selected/accuracy",
+    rank_by: Annotated[
+        str | None,
+        typer.Option(
+            "--rank-by",
+            metavar="METRIC",
+            help="Metric that ranks the methods. Default: selected/accuracy, of masks selected/dice.",
+            show_default=False,
+        ),
+    ] = None,
     columns: Annotated[
         str | None, typer.Option("--columns", metavar="METRICS", help="Show these, e.g. last/accuracy,detection/f1.", show_default=False)
     ] = None,
-    baseline: Annotated[str, typer.Option("--baseline", metavar="NAME", help="Method that the others are set against.")] = "ce",
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline", metavar="NAME", help="Method that the others are set against. Default: ce, of masks seg_ce.", show_default=False
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", metavar="TASK", help="Only runs of this kind of labels: classification, segmentation.", show_default=False),
+    ] = None,
     plugin: Plugins = None,
 ) -> int:
     """Compare the runs of a folder."""
@@ -117,7 +135,12 @@ def report(
     results = [{**row, "stale": current_status(store, registry, row["run_key"]) == "stale"} for row in store.rows()]
     if not results:
         raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
-    if baseline != "ce":  # the default may be absent: there are no differences then
+    if task is not None:
+        check_choice("--task", task, TASKS)
+        results = [row for row in results if (row.get("data") or {}).get("task", "classification") == task]
+        if not results:
+            raise BenchmarkError(f"no finished runs of {task} in {runs}; see: python -m benchmark status --runs {runs}")
+    if baseline is not None:  # a default may be absent: there are no differences then
         plans = [row["spec"] for row in results]
         check_choice("--baseline", baseline, {str(s["method"]["name"]) for s in plans} | set(filter(None, map(_method_label, plans))))
     names = {"methods": _names(methods), "datasets": _names(datasets), "noise": _names(noise)}
@@ -136,31 +159,40 @@ def print_comparison(
     fmt: str,
     *,
     out: Path | None = None,
-    baseline: str = "ce",
+    baseline: str | None = None,
     seeds: Sequence[int] | None = None,
-    rank_by: str = "selected/accuracy",
+    rank_by: str | None = None,
     columns: Sequence[str] | None = None,
     **names: Sequence[str] | None,
 ) -> None:
-    """Compare results and print the table, or write it to a file.
+    """Compare results, each task for itself, and print the tables, or write them to a file.
 
     Args:
         results: contents of ``result.json``, each with a key ``stale``.
         fmt: one of :data:`~benchmark.cli.options.FORMATS`.
         out: the file; None prints.
-        baseline: the method that the others are set against.
+        baseline: the method that the others are set against; None: the task's own.
         seeds: the reference seeds; None takes those that most methods have.
-        rank_by: key of the metric that ranks.
+        rank_by: key of the metric that ranks; None: the task's headline metric.
         columns: keys of the metrics to show, None for the usual ones.
         **names: ``methods``, ``datasets`` and ``noise`` to keep; None keeps all.
+
+    Raises:
+        BenchmarkError: results of several tasks, whose metrics are others, in a format for machines or with chosen metrics.
     """
     from reports.formats import render
     from reports.rows import flatten_all, select
     from reports.tables import compare
 
     rows = select(flatten_all(results), seeds=seeds, **names)
-    comparison = compare(rows, rank_by=rank_by, baseline=baseline, seeds=seeds, compact=columns)
-    text = _on_terminal(comparison, to_file=out is not None) if fmt == "table" else render(comparison, fmt)
+    tasks = {task: [row for row in rows if row["task"] == task] for task in dict.fromkeys(row["task"] for row in rows)} or {"": rows}
+    if len(tasks) > 1 and (fmt in ("json", "csv") or rank_by or columns):
+        raise BenchmarkError(f"these runs are of {' and '.join(sorted(tasks))}, whose metrics are others; choose one with --task")
+    texts = []
+    for of_task in tasks.values():
+        comparison = compare(of_task, rank_by=rank_by, baseline=baseline, seeds=seeds, compact=columns)
+        texts.append(_on_terminal(comparison, to_file=out is not None) if fmt == "table" else render(comparison, fmt))
+    text = "\n".join(filter(None, texts))
     if out is not None:
         out.write_text(text, encoding="utf-8")
     elif text:

@@ -13,10 +13,36 @@ from benchmark.cli import cells as grids
 from benchmark.cli import options as opt
 from benchmark.cli.output import aside, note, warnings_shown
 from benchmark.errors import BenchmarkError
+from benchmark.tasks import TASKS
 
 if TYPE_CHECKING:
     from benchmark.driver import CampaignResult, Plan
     from benchmark.grammar import Setting
+
+
+def _of_task(name: str) -> str:
+    """The defaults of an option, for its help."""
+    first, *others = [(task, str(getattr(defaults, name))) for task, defaults in TASKS.items()]
+    return f"Default: {first[1]}; " + "; ".join(f"of {task} {value}" for task, value in others)
+
+
+RunMethods = Annotated[
+    str | None, typer.Option("--methods", metavar="LIST", help=f"name[:preset][:key=value], … {_of_task('methods')}.", show_default=False)
+]
+RunDatasets = Annotated[
+    str | None,
+    typer.Option("--datasets", metavar="LIST", help=f"name[:argument][:key=value], … {_of_task('datasets')}.", show_default=False),
+]
+RunNoise = Annotated[
+    str | None,
+    typer.Option("--noise", metavar="LIST", help=f"name[:rate][:key=value], … or a number. {_of_task('noise')}.", show_default=False),
+]
+RunBaseline = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline", metavar="LIST", help=f"Added to --methods as floor; none leaves it out. {_of_task('baseline')}.", show_default=False
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,14 +53,15 @@ def add_to(app: typer.Typer) -> None:
 
 def run(
     *,
-    methods: grids.Methods = "hsa,coteaching",
-    datasets: grids.Datasets = "digits",
-    noise: grids.Noise = "0.2",
+    task: grids.Task = "",
+    methods: RunMethods = None,
+    datasets: RunDatasets = None,
+    noise: RunNoise = None,
     seeds: grids.Seeds = "0",
     protocol: grids.Protocol = "quick",
     epochs: grids.Epochs = None,
     sets: grids.Sets = None,
-    baseline: Annotated[str, typer.Option("--baseline", metavar="LIST", help="Added to --methods as floor; none leaves it out.")] = "ce",
+    baseline: RunBaseline = None,
     features: grids.Features = "",
     runs: opt.Runs = Path("runs"),
     jobs: camp.Jobs = None,
@@ -64,6 +91,10 @@ def run(
         runs, jobs, gpus, device, threads, timeout, plugin, data_root, tracking_uri, no_tracking, stale, retry_failed, dry_run, fmt, quiet
     )
     registry = opt.registry_of(plugin)
+    task = grids.chosen_task(registry, task, dataset=datasets, method=methods, noise=noise)
+    usual = TASKS[task]
+    methods, datasets, noise = methods or usual.methods, datasets or usual.datasets, noise or usual.noise
+    baseline = usual.baseline if baseline is None else baseline
     floor = [] if baseline == "none" else parse_settings(baseline, what="--baseline")
     compared, added = opt.with_baseline(parse_settings(methods, what="--methods"), floor)
     told: set[str] = set()
@@ -78,6 +109,7 @@ def run(
             sets=sets,
             features=features,
             skip_bad=skip_bad,
+            task=task,
         )
         cells = grid.cells(registry, compared, data_root)
     plan = camp.make_plan(registry, cells, conditions, told)
@@ -150,4 +182,4 @@ def _print_results(campaign: CampaignResult, floor: Sequence[Setting], fmt: str)
     results = camp.results_of(campaign)
     if results:
         seeds = sorted({cell.spec.seed for cell in campaign.plan.cells})
-        print_comparison(results, fmt, baseline=floor[0].name if floor else "ce", seeds=seeds)
+        print_comparison(results, fmt, baseline=floor[0].name if floor else None, seeds=seeds)

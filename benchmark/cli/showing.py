@@ -63,18 +63,22 @@ def show(
 
 
 def _exists(registry: Registry, kind: str, name: str) -> bool:
-    from benchmark.spec import PROTOCOLS
+    from benchmark.tasks import TASKS
 
-    return name in PROTOCOLS if kind == "protocol" else any(entry.name == name for entry in registry.entries(kind))
+    return (
+        any(name in defaults.protocols for defaults in TASKS.values())
+        if kind == "protocol"
+        else any(entry.name == name for entry in registry.entries(kind))
+    )
 
 
 def _not_found(registry: Registry, kind: str | None, name: str) -> BenchmarkError:
-    from benchmark.spec import PROTOCOLS
+    from benchmark.tasks import TASKS
 
     kinds = [kind] if kind else list(SHOWN)
     known = [entry.name for each in kinds if each != "protocol" for entry in registry.entries(each)]
     if "protocol" in kinds:
-        known += PROTOCOLS
+        known += {name for defaults in TASKS.values() for name in defaults.protocols}
     part_of_a_key = kind is None and re.fullmatch(r"[0-9a-fA-F]{6,}", name)
     key = "; a run is shown by all 16 digits of its key, in lower case" if part_of_a_key else ""
     return unknown_name(kind or "name", name, known, f"see: python -m benchmark list{key}")
@@ -95,16 +99,19 @@ def _describe_plugin(registry: Registry, entry: Entry) -> dict[str, Any]:
 
 
 def _describe_protocol(name: str) -> dict[str, Any]:
-    from benchmark.spec import PROTOCOLS, TrainingProtocol
+    from benchmark.spec import TrainingProtocol
+    from benchmark.tasks import TASKS
 
+    first, *others = [task for task, defaults in TASKS.items() if name in defaults.protocols]
+    changed = {task: ", ".join(f"{key}={value}" for key, value in TASKS[task].protocols[name].items()) for task in others}
     return {
         "kind": "protocol",
         "name": name,
-        "where": "benchmark/spec.py",
-        "text": "",
+        "where": "benchmark/tasks",
+        "text": "\n".join(f"For {task} it changes: {values}" for task, values in changed.items()),
         "manifest": {},
         "argument": None,
-        "parameters": _parameters(TrainingProtocol, PROTOCOLS[name])[1:],  # without the name
+        "parameters": _parameters(TrainingProtocol, dict(TASKS[first].protocols[name]))[1:],  # without the name
         "presets": {},
     }
 

@@ -13,7 +13,7 @@ PROFILES = ("exponential", "step")
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Options common to all classification sets (``tissue:imbalance=100:subset=0.5``); the test part is never thinned out."""
+    """Options common to all sets, some of classification only (``tissue:imbalance=100:subset=0.5``); the test part is never thinned out."""
 
     imbalance: float = hp(1.0, 1.0, 1e6, tune=False, help="most over least frequent class in the training and validation part; 1: as it is")
     imbalance_profile: str = hp(
@@ -33,6 +33,9 @@ class DataOptions:
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(DataOptions))
+OF_CLASSES = ("imbalance", "imbalance_profile", "features", "label_file")
+"""The options that need one class a sample."""
+
 DEFAULTS = dataclasses.asdict(DataOptions())
 
 

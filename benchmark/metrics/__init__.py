@@ -17,7 +17,8 @@ from benchmark.metrics.correction import correction
 from benchmark.metrics.detection import clean_kept, detection, open_set
 
 __all__ = [
-    "annotation", "calibration", "classification", "clean_kept", "compute", "correction", "detection", "open_set", "rounds", "test_metrics",
+    "annotation", "calibration", "classification", "clean_kept", "compute", "compute_classes", "correction", "detection", "open_set",
+    "rounds", "test_metrics",
 ]  # fmt: skip
 
 Metrics = dict[str, float | None]
@@ -25,6 +26,25 @@ Metrics = dict[str, float | None]
 
 def compute(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
     """The ``metrics`` of ``result.json`` from the arrays of ``predictions.npz``; both are laid out in docs/design.md.
+
+    Args:
+        predictions: the arrays by name; ``task`` says of which kind of labels they are, classification where it is absent.
+
+    Returns:
+        What :func:`compute_classes` or :func:`benchmark.metrics.masks.compute_masks` returns.
+
+    Raises:
+        ValueError, IndexError: arrays whose shapes contradict each other.
+    """
+    if str(predictions.get("task", "classification")) == "segmentation":
+        from benchmark.metrics.masks import compute_masks
+
+        return compute_masks(predictions)
+    return compute_classes(predictions)
+
+
+def compute_classes(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
+    """:func:`compute` of runs with one class a sample.
 
     Args:
         predictions: the arrays by name. A group whose arrays are absent is absent from the result.

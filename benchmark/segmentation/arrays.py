@@ -22,7 +22,7 @@ class MaskArrays:
         clean_labels: (n, T, H, W) uint8, the reference, where it differs from ``labels``; None when ``labels`` are the truth.
         split: (n,) int8 codes of :data:`~benchmark.api.SPLITS`; None leaves the split to the harness.
         groups: (n,) int64 ids of patients or slides, which no split tears apart; None: every image is its own.
-        names: n file names, where images come from files.
+        paths: n file names, where images come from files.
     """
 
     images: np.ndarray
@@ -32,7 +32,7 @@ class MaskArrays:
     clean_labels: np.ndarray | None = None
     split: np.ndarray | None = None
     groups: np.ndarray | None = None
-    names: Sequence[str] | None = None
+    paths: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.images)

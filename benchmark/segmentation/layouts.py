@@ -194,7 +194,7 @@ def load_masks(listing: MaskListing, size: int = 0) -> MaskArrays:
         classes,
         split=None if listing.splits is None else np.array([SPLITS.index(part) for part in listing.splits], dtype=np.int8),
         groups=None if listing.groups is None else np.unique(listing.groups, return_inverse=True)[1].astype(np.int64),
-        names=listing.names,
+        paths=listing.names,
     )
 
 

@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.errors import BenchmarkError, unknown_name
+from benchmark.training.backbones import BaseNetwork
+from benchmark.training.names import MASK_BACKBONES, UNET
 
-NETWORKS = ("vnet2d", "vnet_small")
-UNET = "unet:timm:"
 DECODER = (128, 64, 48, 32, 24)
 """Channels of the decoder's levels above a timm encoder, the coarsest first."""
 
 
-class SegmentationNetwork(nn.Module):
+class SegmentationNetwork(BaseNetwork):
     """A trunk for masks, with autocast inside so that losses are computed in float32. Images of any size are taken.
 
     Args:
@@ -37,9 +37,9 @@ class SegmentationNetwork(nn.Module):
     """
 
     def __init__(self, trunk: nn.Module, width: int, *, tasks: int, classes: int, multiple: int, bf16: bool = False) -> None:
-        super().__init__()
+        super().__init__(bf16=bf16)
         self.trunk = trunk
-        self.width, self.tasks, self.classes, self.multiple, self.bf16 = width, tasks, classes, multiple, bf16
+        self.width, self.tasks, self.classes, self.multiple = width, tasks, classes, multiple
         self.to(memory_format=torch.channels_last)
 
     def with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,7 +62,7 @@ class SegmentationNetwork(nn.Module):
         """(B, width) float32 features of normalised (B, C, H, W) images."""
         return self.with_features(images)[1]
 
-    def forward(self, images: Tensor) -> Tensor:
+    def logits(self, images: Tensor) -> Tensor:
         """(B, T, J, H, W) float32 logits of normalised (B, C, H, W) images."""
         return self.with_features(images)[0]
 
@@ -89,8 +89,8 @@ def build_segmentation_network(
     if name.startswith(UNET):
         trunk = _UNet(name.removeprefix(UNET), channels, outputs, size, pretrained)
         return SegmentationNetwork(trunk, trunk.width, tasks=tasks, classes=classes, multiple=trunk.multiple, bf16=bf16)
-    if name not in NETWORKS:
-        raise unknown_name("segmentation network", name, NETWORKS, f"{UNET}<name> puts a decoder on a model of timm")
+    if name not in MASK_BACKBONES:
+        raise unknown_name("segmentation network", name, MASK_BACKBONES, f"{UNET}<name> puts a decoder on a model of timm")
     if pretrained:
         raise BenchmarkError(f"there are no published weights for {name}; pretrained=true needs a timm encoder, such as {UNET}resnet18")
     trunk = VNet2d(channels, outputs, base=16 if name == "vnet2d" else 6)

@@ -116,6 +116,10 @@ class Augmenter:
             pixels = self._cut_out(pixels, draws.holes)
         return pixels
 
+    def together(self, images: Tensor, labels: Tensor, draws: Draws | None = None) -> tuple[Tensor, Tensor]:
+        """The images augmented and their labels, which stay as they are: a class does not move."""
+        return self(images, draws), labels
+
     def _cut_out(self, pixels: Tensor, holes: Tensor) -> Tensor:
         """Zero, the mean of normalised pixels, in a square around each centre."""
         row, column = holes.view(-1, 2, 1, 1).unbind(dim=1)
@@ -173,6 +177,10 @@ class FeatureScaler:
     def draw(self, n: int, generator: torch.Generator) -> Draws:
         """The choices for n samples from a CPU generator: none in a weak view."""
         return Draws(holes=torch.randint(1, 2**31, (n, 1), generator=generator)) if self.strong else Draws()
+
+    def together(self, features: Tensor, labels: Tensor, draws: Draws | None = None) -> tuple[Tensor, Tensor]:
+        """The features scaled and their labels."""
+        return self(features, draws), labels
 
     def __call__(self, features: Tensor, draws: Draws | None = None) -> Tensor:
         """Normalise (B, D) float32 features; leave some out where draws say so (the others are scaled up, as dropout does)."""

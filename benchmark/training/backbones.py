@@ -17,27 +17,55 @@ _SMALLEST = {"cnn_small": 8, "cnn9": 28}
 """Backbone → the least side in pixels; the others take any."""
 
 
-class Network(nn.Module):
-    """A trunk and a linear head, with autocast inside so that losses are computed in float32.
+class BaseNetwork(nn.Module):
+    """What every network has: features, logits, and what the harness reads of its forward passes.
+
+    Attributes:
+        last_logits: logits of the latest forward pass with gradients, detached; the sample history reads them.
+        memo: while :func:`remembering`, the latest batch and its logits.
+        bf16: whether the forward pass runs under bfloat16 autocast; losses are computed in float32.
+    """
+
+    def __init__(self, *, bf16: bool = False) -> None:
+        super().__init__()
+        self.bf16 = bf16
+        self.last_logits: Tensor | None = None
+        self.memo: tuple[Tensor, Tensor] | tuple[()] | None = None
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, width) float32 features of normalised images."""
+        raise NotImplementedError
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Float32 logits of normalised images, class by class."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float32 logits of normalised images: (B, K), or of masks (B, T, J, H, W)."""
+        if self.memo and self.memo[0] is images:
+            return self.memo[1]
+        logits = self.logits(images)
+        if self.memo is not None:
+            self.memo = (images, logits)
+        if self.training and torch.is_grad_enabled():
+            self.last_logits = logits.detach()
+        return logits
+
+
+class Network(BaseNetwork):
+    """A trunk and a linear head.
 
     Args:
         trunk: (B, C, H, W) → (B, width).
         width: number of features.
         num_classes: K.
         bf16: run the forward pass under bfloat16 autocast.
-
-    Attributes:
-        last_logits: (B, K) logits of the latest forward pass with gradients, detached; the sample history reads them.
-        memo: while :func:`remembering`, the latest batch and its logits.
     """
 
     def __init__(self, trunk: nn.Module, width: int, num_classes: int, *, bf16: bool = False) -> None:
-        super().__init__()
+        super().__init__(bf16=bf16)
         self.trunk = trunk
         self.head = nn.Linear(width, num_classes)
-        self.bf16 = bf16
-        self.last_logits: Tensor | None = None
-        self.memo: tuple[Tensor, Tensor] | tuple[()] | None = None
         self.to(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
@@ -47,20 +75,13 @@ class Network(nn.Module):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             return self.trunk(images).float()
 
-    def forward(self, images: Tensor) -> Tensor:
+    def logits(self, images: Tensor) -> Tensor:
         """(B, K) float32 logits of normalised (B, C, H, W) images."""
-        if self.memo and self.memo[0] is images:
-            return self.memo[1]
-        logits = self.head(self.features(images))
-        if self.memo is not None:
-            self.memo = (images, logits)
-        if self.training and torch.is_grad_enabled():
-            self.last_logits = logits.detach()
-        return logits
+        return self.head(self.features(images))
 
 
 @contextmanager
-def remembering(networks: Iterable[Network]) -> Iterator[None]:
+def remembering(networks: Iterable[BaseNetwork]) -> Iterator[None]:
     """Each network computes a batch once, however often it is asked for it: a predictor and its parts share the passes.
 
     For evaluation only: a network whose weights change meanwhile would not notice.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -22,9 +22,11 @@ from benchmark.errors import BenchmarkError, DivergedError
 from benchmark.files import share
 from benchmark.seeds import derive_seed, numpy_generator, torch_generator
 from benchmark.spec import TrainingProtocol, canonical_json
+from benchmark.tasks import task_of
+from benchmark.tasks.base import Task
 from benchmark.training import checkpoint
-from benchmark.training.augment import Augmenter, FeatureScaler, make_augmenters
-from benchmark.training.backbones import Network, build_network
+from benchmark.training.augment import Augmenter, FeatureScaler
+from benchmark.training.backbones import Network
 from benchmark.training.history import SampleHistory
 from benchmark.training.images import MappedImages
 from benchmark.training.loader import Loader, batch_bounds
@@ -38,12 +40,6 @@ Predictor = Callable[[Tensor], dict[str, Tensor]]
 
 Evaluator = Callable[["Tensor | MappedImages"], dict[str, Tensor]]
 """uint8 images (or features) → named (B, K) probabilities on the device."""
-
-EVALUATION_BATCH = 512
-CPU_EVALUATION_BATCH = 64
-EVALUATION_BYTES = 128 * 2**20
-"""Forward passes without gradients take this many images at a time, or as many as fit into this memory as float32. On a CPU the
-activations of more images fall out of the cache: 512 images of 32 px take nearly twice the time a piece that 64 do."""
 
 
 class Observer(Protocol):
@@ -110,6 +106,7 @@ class RunContext:
         code: hash of the code that determines the numbers; a checkpoint by other code is not resumed.
         shared: where finished phases lie that other runs may need too; None shares none.
         identity: text that two runs have in common if and only if the same phase comes out the same in both.
+        task: the kind of labels: networks, augmentation. Classification by default.
     """
 
     def __init__(
@@ -126,14 +123,14 @@ class RunContext:
         code: str = "",
         shared: Path | None = None,
         identity: str = "",
+        task: Task | None = None,
     ) -> None:
         self._data, self.protocol, self.seed, self.device, self.oracle = data, protocol, seed, device, oracle
         self._augmenter: Augmenter | FeatureScaler
         self._strong: Augmenter | FeatureScaler
-        self._augmenter, self._strong = make_augmenters(protocol.augmentation, augmentation, protocol.normalize, data.images)
-        numbers = math.prod(data.images.shape[1:])
-        most = CPU_EVALUATION_BATCH if device.type == "cpu" and data.has_pixels else EVALUATION_BATCH
-        self._evaluation_batch = max(2, min(most, EVALUATION_BYTES // (4 * numbers)))
+        self._task = task or task_of("classification")
+        self._augmenter, self._strong = self._task.augmenters(protocol, augmentation, data.images)
+        self._evaluation_batch = self._task.evaluation_batch(data, device)
         self._folder, self._checkpoint_seconds, self._code = folder, checkpoint_seconds, code
         self._shared, self._identity = shared, identity
         self._observer: Observer | None = None
@@ -167,20 +164,12 @@ class RunContext:
             name: networks of another name start from other weights; every method's main networks are called ``train``.
             lr_scale: factor on the protocol's learning rate.
         """
-        sides = self._data.images.shape[2:]
         modules = []
         for position in range(count):
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(derive_seed("weights", self.seed, name, position))
-                network = build_network(
-                    self.protocol.backbone,
-                    channels=int(self._data.images.shape[1]),
-                    size=int(min(sides, default=1)),
-                    num_classes=self._data.num_classes,
-                    pretrained=self.protocol.pretrained,
-                    bf16=self._bf16,
-                )
-            modules.append(network.to(self.device))
+                network = self._task.network(self.protocol, self._data, bf16=self._bf16)
+            modules.append(cast(Network, network.to(self.device)))
         built = Networks(modules, self.protocol, lr_scale=lr_scale * self._phase.lr_scale)
         self.parameters = max(self.parameters, built.parameter_count())
         return built
@@ -190,7 +179,8 @@ class RunContext:
 
         Args:
             indices: (m,) int64 training positions, all by default.
-            labels: (m,) int64 labels to train on, the given ones by default.
+            labels: (m,) int64 labels to train on, the given ones by default. Of masks, (m, …, H, W) uint8: whatever has a value a pixel
+                (a map of suspects beside the classes, say) moves with the image.
             views: of ``weak`` (the protocol's augmentation) and ``strong`` (what the data set declares, more colour, a square
                 blanked out), one for each tensor of ``Batch.views``; each draws for itself.
         """

@@ -19,7 +19,7 @@ class Loader:
     Args:
         images: (n, C, H, W) uint8 (or (n, D) features), all training images, on the device or mapped.
         indices: (m,) int64 positions to visit.
-        labels: (m,) int64 their labels.
+        labels: (m,) int64 their labels, or (m, …, H, W) uint8 what moves with the images.
         batch_size: B; a last batch of a single sample joins the one before, because batch norm cannot bear it.
         augmenters: one a view of the batch: moves, recolours and normalises. The first makes ``Batch.images``.
         generator: returns the CPU generator of this pass (order and augmentation); called once a pass.
@@ -46,12 +46,13 @@ class Loader:
         generator = self._generator()
         order = torch.randperm(n, generator=generator).to(device, non_blocking=True)
         draws = [augmenter.draw(n, generator).to(device) for augmenter in self.augmenters]
-        indices, labels = self.indices[order], self.labels[order]
+        indices = self.indices[order]
         bounds = batch_bounds(n, self.batch_size)
         for (start, stop), picked in zip(bounds, self._pick(indices, bounds), strict=True):
             rows = slice(start, stop)
-            views = tuple(augmenter(picked, drawn[rows]) for augmenter, drawn in zip(self.augmenters, draws, strict=True))
-            yield Batch(views[0], labels[rows], indices[rows], views)
+            first, labels = self.augmenters[0].together(picked, self.labels[order[rows]], draws[0][rows])
+            others = (augmenter(picked, drawn[rows]) for augmenter, drawn in zip(self.augmenters[1:], draws[1:], strict=True))
+            yield Batch(first, labels, indices[rows], (first, *others))
 
     def _pick(self, indices: Tensor, bounds: list[tuple[int, int]]) -> Iterator[Tensor]:
         """The images of each batch; from a file, the next batch is read while the last one trains."""

@@ -12,6 +12,15 @@ BACKBONES: dict[str, str] = {
 }
 """Backbone → one line about it."""
 
+UNET = "unet:timm:"
+
+MASK_BACKBONES: dict[str, str] = {
+    "vnet2d": "the two-dimensional V-Net of Zhang et al. (2020), 1.15 million parameters",
+    "vnet_small": "the same with 6 instead of 16 channels at full size, for a CPU",
+    "unet:timm:<name>": "a light decoder on any timm model that gives feature maps, e.g. unet:timm:resnet18",
+}
+"""Segmentation network → one line about it."""
+
 FEATURE_BACKBONES = ("linear", "mlp")
 """The backbones for data whose samples are frozen features; all others need pixels."""
 

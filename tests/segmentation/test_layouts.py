@@ -43,7 +43,7 @@ def test_jsrt_tasks_parts_and_order(jsrt: Path) -> None:
     for path in (jsrt, jsrt / "clean-data"):
         found = load_masks(jsrt_layout(path))
         assert found.images.shape == (3, 6, 8, 1) and found.labels.shape == (3, 3, 6, 8)
-        assert found.names == ("JPCLN001", "JPCLN002", "JPCNN003") and found.tasks == ("lung", "heart", "clavicle")
+        assert found.paths == ("JPCLN001", "JPCLN002", "JPCNN003") and found.tasks == ("lung", "heart", "clavicle")
         assert found.split is not None and found.split.tolist() == [0, 0, 2]  # what it calls validation is the test part
         assert found.groups is not None and found.groups.tolist() == [0, 1, 2]
         assert np.array_equal(found.labels[0], np.stack([np.roll(MASK, k, axis=1) for k in range(3)]))
@@ -69,7 +69,7 @@ def test_jsrt_without_a_folder(jsrt: Path) -> None:
 
 def test_own_masks_of_0_and_255(own: Path) -> None:
     found = load_masks(masks_layout(own))
-    assert found.names == ("a", "b") and found.tasks == ("mask",) and found.classes == ("background", "object")
+    assert found.paths == ("a", "b") and found.tasks == ("mask",) and found.classes == ("background", "object")
     assert found.images[0, 0, 0, 0] == 0 and found.images[1, 0, 0, 0] == 1
     assert np.array_equal(found.labels, np.stack([[MASK]] * 2)) and found.labels.dtype == np.uint8
     assert found.split is None and found.groups is None
