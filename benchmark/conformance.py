@@ -21,15 +21,18 @@ import torch
 from torch import Tensor
 
 from benchmark import params as hyper
-from benchmark.api import Dataset, Method, Noise, Samples, TrainingData
-from benchmark.data.options import NAMES as OPTION_NAMES
+from benchmark.api import Method, TrainingData
+from benchmark.conformance_data import FEATURES, WRONG, MaskCase, TinyMaskNoise, TinyNoise, odd_masks, tiny_data, tiny_masks
+from benchmark.conformance_sources import NotApplicableError as _NotApplicableError
+from benchmark.conformance_sources import dataset_keeps_the_contract, noise_keeps_the_contract, noise_keeps_the_contract_on_masks
 from benchmark.errors import BenchmarkError
 from benchmark.params import resolve
-from benchmark.prepare import check_arrays
 from benchmark.registry import KINDS, Entry, Registry, scan_path
 from benchmark.resolve import instantiate_used, resolve_used
-from benchmark.seeds import numpy_generator
+from benchmark.segmentation import VOID
+from benchmark.segmentation.method import MaskMethod
 from benchmark.spec import TrainingProtocol, canonical_json, protocol
+from benchmark.tasks import defaults_of, task_of
 from benchmark.training.context import RunContext
 from benchmark.training.networks import Networks
 from benchmark.training.oracle import Oracle
@@ -42,10 +45,6 @@ class CheckResult:
     name: str
     ok: bool | None
     detail: str = ""
-
-
-class _NotApplicableError(Exception):
-    """This check has nothing to say about this plugin."""
 
 
 def check(target: str, registry: Registry) -> list[CheckResult]:
@@ -75,21 +74,36 @@ def check(target: str, registry: Registry) -> list[CheckResult]:
 
 
 def check_entry(entry: Entry, registry: Registry) -> Iterator[CheckResult]:
-    """The checks of one registered plugin; stops after the first if it cannot be imported."""
+    """The checks of one registered plugin; stops after the first if it cannot be imported, or is for labels that do not exist."""
     problem = entry.error or registry.check(entry)
     yield CheckResult("imports under its declared name", problem is None, problem or "")
     if problem is not None:
         return
     cls = registry.load(entry.kind, entry.name)
-    for function in checks_of(entry.kind):
+    try:
+        checks = checks_of(entry.kind, cls.task)
+    except BenchmarkError as error:
+        yield CheckResult("is for a kind of labels that exists", False, str(error))
+        return
+    for function in checks:
         yield run_check(function, cls)
 
 
-def checks_of(kind: str) -> tuple[Callable[[Any], None], ...]:
-    """The checks of a kind of plugin; each takes its class and raises what is wrong."""
+def checks_of(kind: str, task: str = "classification") -> tuple[Callable[[Any], None], ...]:
+    """The checks of a kind of plugin for a task; each takes its class and raises what is wrong.
+
+    Raises:
+        BenchmarkError: there is no such task; only noise can be for any.
+    """
+    if kind == "noise" and task == "any":
+        return parameters_are_sound, noise_keeps_the_contract, noise_keeps_the_contract_on_masks
+    defaults_of(task)
+    masks = task == "segmentation"
     if kind == "method":
-        return METHOD_CHECKS
-    return parameters_are_sound, dataset_keeps_the_contract if kind == "dataset" else noise_keeps_the_contract
+        return MASK_METHOD_CHECKS if masks else METHOD_CHECKS
+    if kind == "dataset":
+        return parameters_are_sound, dataset_keeps_the_contract
+    return parameters_are_sound, noise_keeps_the_contract_on_masks if masks else noise_keeps_the_contract
 
 
 def run_check(function: Callable[[Any], None], cls: Any) -> CheckResult:
@@ -106,14 +120,12 @@ def run_check(function: Callable[[Any], None], cls: Any) -> CheckResult:
 
 # ------------------------------------------------------------------------------------------------- a tiny run
 
-FEATURES = (1, 1)
-"""The size of tiny data that stands for frozen features."""
-
 
 @dataclass(frozen=True)
 class TinyRun:
     """One finished training on tiny data."""
 
+    data: TrainingData
     method: Method
     run: RunContext
     networks: Networks
@@ -148,58 +160,35 @@ class _Killer:
         """Nothing to restore."""
 
 
-class _TinyNoise(Noise):
-    """Symmetric noise, without a dependence on the registry."""
-
-    @dataclass(frozen=True)
-    class Params:
-        """The rate."""
-
-        rate: float = 0.3
-
-    name = "tiny"
-
-    def apply(self, samples: Samples, rng: np.random.Generator) -> np.ndarray:
-        noisy = samples.labels.copy()
-        chosen = rng.choice(len(noisy), size=round(self.params.rate * len(noisy)), replace=False)
-        noisy[chosen] = (noisy[chosen] + rng.integers(1, samples.num_classes, size=len(chosen))) % samples.num_classes
-        return noisy
-
-
-def tiny_data(labels: np.ndarray | None = None, channels: int = 3, size: tuple[int, int] = (8, 8)) -> tuple[TrainingData, np.ndarray]:
-    """60 images of three classes, told apart by brightness, and their true labels; 30 % of the given labels are wrong.
-
-    A size of (1, 1) stands for frozen features, as many as there are channels.
-    """
-    rng = numpy_generator("conformance", "images")
-    truth = np.arange(60) % 3
-    images = rng.normal(60 + 60 * truth[:, None, None, None], 25, size=(60, channels, *size)).clip(0, 255).astype(np.uint8)
-    given = _TinyNoise(_TinyNoise.Params()).apply(Samples(truth, 3), numpy_generator("conformance", "noise")) if labels is None else labels
-    if size == FEATURES:
-        values = torch.from_numpy(images[:, :, 0, 0]).float()
-        return TrainingData(values, torch.from_numpy(given.astype(np.int64)), 3, ("a", "b", "c")), truth
-    return TrainingData(torch.from_numpy(images), torch.from_numpy(given.astype(np.int64)), 3, ("a", "b", "c")), truth
-
-
 def tiny_run(
     cls: type[Method],
     *,
     labels: np.ndarray | None = None,
     channels: int = 3,
-    size: tuple[int, int] = (8, 8),
+    size: tuple[int, int] | None = None,
+    masks: MaskCase | None = None,
     folder: Path | None = None,
     shared: Path | None = None,
     kill_after: int | None = None,
-    rate: float = 0.3,
+    rate: float = WRONG,
     **changes: Any,
 ) -> TinyRun:
-    """Train a method for two epochs a stage on :func:`tiny_data`; raises what the method raises."""
-    data, truth = tiny_data(labels, channels, size)
-    backbone = {} if data.has_pixels else {"backbone": "linear"}
-    settings: TrainingProtocol = protocol("quick", {"epochs": 2, "batch_size": 16, **backbone})
+    """Train a method for two epochs a stage on :func:`tiny_data` or, of masks, on :func:`tiny_masks` (or ``masks``).
+
+    Raises what the method raises.
+    """
+    noise: TinyNoise | TinyMaskNoise
+    own: dict[str, Any]
+    if cls.task == "segmentation":
+        data, truth = masks or tiny_masks(labels, channels, size or (16, 16))
+        noise, own = TinyMaskNoise(), {"batch_size": 8}
+    else:
+        data, truth = tiny_data(labels, channels, size or (8, 8))
+        noise, own = TinyNoise(TinyNoise.Params(rate)), {"batch_size": 16, **({} if data.has_pixels else {"backbone": "linear"})}
+    settings: TrainingProtocol = protocol("quick", {**defaults_of(cls.task).protocols["quick"], "epochs": 2, **own})
     torch.seed()  # no two runs start from the same global state, as in a worker that has run other cells
-    oracle = Oracle(truth, _TinyNoise(_TinyNoise.Params(rate)), rate, 3, data.class_names, given=data.labels.numpy())
-    kept: dict[str, Any] = {"folder": folder, "shared": shared, "checkpoint_seconds": 0.0}
+    oracle = Oracle(truth, noise, rate, data.num_classes, data.class_names, given=data.labels.numpy())
+    kept: dict[str, Any] = {"folder": folder, "shared": shared, "checkpoint_seconds": 0.0, "task": task_of(cls.task)}
     run = RunContext(data, settings, seed=0, device=torch.device("cpu"), oracle=oracle, augmentation=("crop",), **kept)
     run.observe(_Killer(kill_after, data.images[:2]))
     method = with_used(cls(resolve(cls.Params, changes, cls.name)))
@@ -212,8 +201,10 @@ def tiny_run(
     networks.train(False)
     probabilities = run.predict(lambda images: method.predict(networks, images))
     judgements = {"label_quality": method.label_quality(), "suspects": method.suspects(), "corrected_labels": method.corrected_labels()}
+    if isinstance(method, MaskMethod):
+        judgements |= {"pixel_quality": method.pixel_quality(), "pixel_suspects": method.pixel_suspects()}
     known = {name: value for name, value in judgements.items() if value is not None}
-    return TinyRun(method, run, networks, probabilities, {**known, **method.sample_columns()})
+    return TinyRun(data, method, run, networks, probabilities, {**known, **method.sample_columns()})
 
 
 def with_used(method: Method) -> Method:
@@ -245,28 +236,54 @@ def parameters_are_sound(cls: Any) -> None:
 
 
 def trains_and_predicts(cls: type[Method]) -> None:
-    """Probabilities are (n, K), finite, non-negative and sum to one."""
-    result = tiny_run(cls)
-    p = result.probabilities
-    assert p.shape == (60, 3), f"predict gives {tuple(p.shape)} for 60 images of 3 classes"
+    """Probabilities are (n, K), of masks (n, T, J, H, W), finite, non-negative and sum to one over the classes."""
+    _check_probabilities(tiny_run(cls))
+
+
+def _check_probabilities(result: TinyRun) -> None:
+    p, data = result.probabilities, result.data
+    of = list(data.labels.shape)
+    axis = min(2, len(of))
+    expected = (*of[:axis], data.num_classes, *of[axis:])
+    assert p.shape == expected, f"predict gives {tuple(p.shape)} for {of[0]} images of {data.num_classes} classes, not {expected}"
     assert torch.isfinite(p).all() and (p >= 0).all(), "probabilities must be finite and non-negative"
-    assert torch.allclose(p.sum(dim=1), torch.ones(60), atol=1e-4), "probabilities must sum to one"
+    assert torch.allclose(p.sum(dim=axis), torch.ones(of), atol=1e-4), "probabilities must sum to one"
 
 
 def judges_every_label(cls: type[Method]) -> None:
-    """label_quality, suspects, corrected_labels, sample_columns and diagnostics have their shapes and ranges."""
-    method = tiny_run(cls).method
+    """label_quality, suspects, corrected_labels, sample_columns and diagnostics have their shapes and ranges; so have a mask's pixels."""
+    _check_judgements(tiny_run(cls))
+
+
+def _check_judgements(result: TinyRun) -> None:
+    method, data = result.method, result.data
+    n, K = data.n, data.num_classes
     quality = method.label_quality()
-    assert quality.shape == (60,), f"label_quality gives {tuple(quality.shape)}, not (60,)"
+    assert quality.shape == (n,), f"label_quality gives {tuple(quality.shape)}, not ({n},)"
     assert torch.isfinite(quality).all(), "label_quality must be finite"
     suspects, corrected = method.suspects(), method.corrected_labels()
-    assert suspects is None or (suspects.shape == (60,) and suspects.dtype == torch.bool), "suspects must be (n,) bool"
-    if corrected is not None:
-        assert corrected.shape == (60,) and corrected.dtype == torch.int64, "corrected_labels must be (n,) int64"
-        assert ((corrected >= -1) & (corrected < 3)).all(), "corrected labels must lie in [-1, K)"
+    assert suspects is None or (suspects.shape == (n,) and suspects.dtype == torch.bool), "suspects must be (n,) bool"
+    if method.task == "segmentation":
+        _check_pixels(method, data)
+    elif corrected is not None:
+        assert corrected.shape == (n,) and corrected.dtype == torch.int64, "corrected_labels must be (n,) int64"
+        assert ((corrected >= -1) & (corrected < K)).all(), "corrected labels must lie in [-1, K)"
     for name, column in method.sample_columns().items():
-        assert column.shape == (60,), f"sample column {name} has shape {tuple(column.shape)}"
+        assert column.shape == (n,), f"sample column {name} has shape {tuple(column.shape)}"
     assert all(np.isfinite(float(value)) for value in method.diagnostics().values()), "diagnostics must be finite numbers"
+
+
+def _check_pixels(method: Method, data: TrainingData) -> None:
+    assert isinstance(method, MaskMethod), "a method for masks must be a benchmark.segmentation.method.MaskMethod"
+    quality, suspects, corrected = method.pixel_quality(), method.pixel_suspects(), method.corrected_labels()
+    expected, known = data.labels.shape, data.labels != VOID
+    assert quality is None or quality.shape == expected, "pixel_quality must be (n, T, H, W)"
+    assert quality is None or torch.isfinite(quality).all(), "pixel_quality must be finite"
+    assert suspects is None or (suspects.shape == expected and suspects.dtype == torch.bool), "pixel_suspects must be (n, T, H, W) bool"
+    assert suspects is None or not suspects[~known].any(), "pixel_suspects: a void pixel cannot be wrong"
+    if corrected is not None:
+        assert corrected.shape == expected and corrected.dtype == torch.uint8, "corrected_labels must be (n, T, H, W) uint8"
+        assert ((corrected < data.num_classes) | (corrected == VOID)).all(), f"corrected masks must lie in [0, J) or be {VOID}"
 
 
 def a_gradient_reaches_every_parameter(cls: type[Method]) -> None:
@@ -326,10 +343,32 @@ def survives_odd_labels(cls: type[Method]) -> None:
         assert torch.isfinite(result.probabilities).all(), f"{name}: probabilities are not finite"
 
 
+def survives_odd_masks(cls: type[Method]) -> None:
+    """No wrong masks; empty masks; a void image; all of one patient; one class only. What nothing can be learned from may be refused."""
+    for name, (data, must_train) in odd_masks().items():
+        try:
+            result = tiny_run(cls, masks=data)
+        except _NotApplicableError:
+            continue
+        except BenchmarkError as error:
+            assert not must_train, f"{name}: {error}"
+            assert "\n" not in str(error), f"{name}: a refusal is one line"
+            continue
+        assert torch.isfinite(result.probabilities).all(), f"{name}: probabilities are not finite"
+
+
 def takes_gray_and_oblong_images(cls: type[Method]) -> None:
     """One channel, and height unlike width."""
     tiny_run(cls, channels=1)
-    tiny_run(cls, size=(8, 12))
+    tiny_run(cls, size=(12, 20) if cls.task == "segmentation" else (8, 12))
+
+
+def takes_several_tasks_and_classes(cls: type[Method]) -> None:
+    """Organs that overlap are tasks, a map of several organs is one task of more classes; shapes and ranges hold for both."""
+    for tasks, classes in ((2, 2), (1, 3)):
+        result = tiny_run(cls, masks=tiny_masks(tasks=tasks, classes=classes))
+        _check_probabilities(result)
+        _check_judgements(result)
 
 
 def takes_frozen_features(cls: type[Method]) -> None:
@@ -363,56 +402,16 @@ METHOD_CHECKS: tuple[Callable[[Any], None], ...] = (
     asks_the_oracle_openly,
 )
 
-
-def dataset_keeps_the_contract(cls: type[Dataset]) -> None:
-    """Arrays as :class:`~benchmark.api.Arrays` describes them, the same at every load; a stable fingerprint."""
-    missing = [key for key in ("version", "licence", "citation") if key not in cls.manifest]
-    assert not missing, f"the manifest lacks {', '.join(missing)}"
-    taken = set(hyper.ranges(cls.Params)) & set(OPTION_NAMES)
-    assert not taken, f"every data set has {', '.join(sorted(taken))}; rename it in Params and read it from self.options"
-    if cls.argument is not None and hyper.defaults(cls.Params).get(cls.argument, "") == "":
-        raise _NotApplicableError(f"needs an argument: {cls.name}:{cls.argument.upper()}")
-    if str(cls.manifest.get("access", "")).startswith("download"):
-        raise _NotApplicableError(f"needs a download ({cls.manifest.get('homepage') or cls.manifest['access']})")
-    plugin = cls()
-    with tempfile.TemporaryDirectory() as folder:
-        first, second = plugin.load(Path(folder)), cls().load(Path(folder))
-        assert plugin.fingerprint(Path(folder)) == cls().fingerprint(Path(folder)), "the fingerprint changes between loads"
-    check_arrays(first, cls.name)
-    assert np.array_equal(first.images, second.images), "two loads give other images"
-    assert np.array_equal(first.labels, second.labels), "two loads give other labels"
-
-
-def noise_keeps_the_contract(cls: type[Noise]) -> None:
-    """A pure function: labels in range, the input untouched, the same draw from the same generator."""
-    if cls.argument is not None and hyper.defaults(cls.Params).get(cls.argument, "") == "":
-        raise _NotApplicableError(f"needs an argument: {cls.name}:{cls.argument.upper()}")
-    plugin = cls(resolve(cls.Params, {}, cls.name))
-    samples = _noise_samples(tuple(cls.manifest.get("made_for", "abcde")))
-    labels, k = samples.labels, samples.num_classes
-    before = labels.copy()
-    first, second = (plugin.apply(samples, numpy_generator("conformance")) for _ in range(2))
-    assert np.array_equal(labels, before), "the input was changed in place"
-    assert first.shape == labels.shape and first.dtype == np.int64, "noisy labels must be (n,) int64"
-    assert first.min() >= 0 and first.max() < k, "noisy labels must lie in [0, K)"
-    assert np.array_equal(first, second), "the same generator gives another draw"
-    if plugin.rate is not None:
-        assert abs(float(np.mean(first != labels)) - plugin.rate) < 0.25, "the realised rate is far from the nominal one"
-    assert "version" in cls.manifest, "the manifest lacks version"
-
-
-def _noise_samples(names: tuple[str, ...]) -> Samples:
-    """3000 samples of classes with these names, all alike frequent: random images, and a posterior that knows the class."""
-    rng, k = numpy_generator("conformance", "samples"), len(names)
-    labels = np.arange(3000, dtype=np.int64) % k
-    posterior = rng.dirichlet(np.ones(k), 3000) + np.eye(k)[labels]
-    return Samples(
-        labels,
-        k,
-        names,
-        images=rng.integers(0, 256, (3000, 4, 4, 3), dtype=np.uint8),
-        given=labels[::-1].copy(),
-        positions=np.arange(3000, dtype=np.int64),
-        names=("conformance",),
-        posterior=lambda: posterior / posterior.sum(axis=1, keepdims=True),
-    )
+MASK_METHOD_CHECKS: tuple[Callable[[Any], None], ...] = (
+    parameters_are_sound,
+    trains_and_predicts,
+    judges_every_label,
+    a_gradient_reaches_every_parameter,
+    repeats_exactly,
+    resumes_exactly,
+    survives_odd_masks,
+    takes_gray_and_oblong_images,
+    takes_several_tasks_and_classes,
+    asks_the_oracle_openly,
+)
+"""Those of methods for masks; frozen features have no masks."""

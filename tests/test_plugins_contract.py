@@ -15,7 +15,7 @@ CASES = [
     pytest.param(entry, function, id=f"{kind}-{entry.name}-{function.__name__}")
     for kind in KINDS
     for entry in REGISTRY.entries(kind)
-    for function in checks_of(kind)
+    for function in checks_of(kind, entry.manifest.get("task", "classification"))
 ]
 
 
