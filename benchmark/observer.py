@@ -15,9 +15,8 @@ from torch import Tensor
 from benchmark.files import append_line, atomic_write_text
 from benchmark.tasks.base import Task
 from benchmark.training.history import SampleHistory
-from benchmark.training.images import MappedImages
 
-Evaluator = Callable[[Tensor | MappedImages], dict[str, Tensor]]
+Evaluator = Callable[[Any], dict[str, Tensor]]
 Event = Callable[[dict[str, Any]], None]
 
 
@@ -41,7 +40,7 @@ class RunObserver:
     def __init__(
         self,
         path: Path,
-        images: dict[str, Tensor | MappedImages],
+        images: dict[str, Any],
         labels: dict[str, np.ndarray],
         wrong: Tensor,
         history: SampleHistory,
@@ -57,6 +56,7 @@ class RunObserver:
         self.selected: dict[str, Any] = {}
         self.best: dict[str, Any] = {}
         self.auxiliary: dict[str, Tensor] = {}
+        self._attached: dict[str, Tensor] = {}  # what the task keeps beside the forecasts of the latest epoch
         self.rounds: list[tuple[int, Tensor]] = []  # (labels paid for, (t, K)) of each round of an active method
 
     def after_epoch(self, line: dict[str, Any], predict: Evaluator | None, *, final: bool = True) -> None:
@@ -82,6 +82,8 @@ class RunObserver:
         line[f"val_{headline}"] = score(val, self._labels["val"])
         nll = self._task.log_loss(val, self._labels["val"])
         line["val_nll"] = nll if np.isfinite(nll) else None
+        attached = {part: {name: values.pop(name) for name in list(values) if name.startswith("_")} for part, values in predicted.items()}
+        self._attached = {f"{part}_selected{name}": p for part, values in attached.items() for name, p in values.items()}
         for name, probabilities in predicted["test"].items():
             line[f"test_{headline}_{name}"] = score(probabilities, self._labels["test"])
         self.auxiliary = {name: self._task.kept(probabilities, "aux") for name, probabilities in predicted["test"].items()}
@@ -98,6 +100,7 @@ class RunObserver:
         score = (line[f"val_{headline}"], float("-inf") if nll is None else -nll)
         if not self.selected or score > tuple(self.selected["score"]):
             self.selected = {"epoch": epoch, "score": score, "test": kept(test, "selected"), "val": kept(val, "val")}
+            self.selected |= self._attached
         if not self.best or line[f"test_{headline}"] > self.best["score"]:
             self.best = {"epoch": epoch, "score": line[f"test_{headline}"], "test": kept(test, "best")}
 
@@ -110,6 +113,7 @@ class RunObserver:
             "epochs_last_k": np.array([epoch for epoch, _ in self.last]),
             "test_selected": self.selected["test"].numpy(),
             "val_selected": self.selected["val"].numpy(),
+            **{name: p.numpy() for name, p in self.selected.items() if "_selected_" in name},
             "epoch_selected": np.array(self.selected["epoch"]),
             "test_best": self.best["test"].numpy(),
             "epoch_best": np.array(self.best["epoch"]),

@@ -36,7 +36,6 @@ from benchmark.tasks import task_of
 from benchmark.tasks.base import Task
 from benchmark.training.context import RunContext
 from benchmark.training.devices import resolve_device
-from benchmark.training.images import place
 from benchmark.training.oracle import LEDGER, Oracle
 
 logger = logging.getLogger(__name__)
@@ -202,7 +201,7 @@ def _context(
         identity=_beside_the_method(spec, device, options.threads),
         task=task,
     )
-    images = {part: place(prepared.inputs[part], device) for part in ("val", "test")}
+    images = {part: task.part(prepared, part, device) for part in ("val", "test")}
     labels = {part: prepared.labels[part] for part in ("val", "test")}
     mask = torch.from_numpy(wrong).to(device)
     observer = RunObserver(folder / "history.jsonl", images, labels, mask, run.history, spec.protocol.last_k, tick, task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from benchmark.api import Dataset, Method, TrainingData
 from benchmark.spec import RunSpec, TrainingProtocol
+from benchmark.training.images import place
+from benchmark.training.loader import Loader, batch_bounds
 
 if TYPE_CHECKING:
     from benchmark.prepare import PreparedData
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from benchmark.training.images import MappedImages
 
 Arrays = dict[str, np.ndarray]
+Forecasts = dict[str, Tensor]
 
 
 class Task(ABC):
@@ -51,6 +55,14 @@ class Task(ABC):
     def training_data(self, prepared: PreparedData, device: torch.device) -> TrainingData:
         """What the method sees of the prepared data."""
 
+    def part(self, prepared: PreparedData, part: str, device: torch.device) -> Any:
+        """What :meth:`evaluate` takes of the validation or test part; its images on the device, or by rows."""
+        return place(prepared.inputs[part], device)
+
+    def whole(self, data: TrainingData) -> Any:
+        """What :meth:`evaluate` takes of all training data."""
+        return data.images
+
     @abstractmethod
     def describe(self, prepared: PreparedData) -> dict[str, Any]:
         """``data`` of result.json."""
@@ -64,14 +76,35 @@ class Task(ABC):
         """The weak and the strong view; see :func:`benchmark.training.augment.make_augmenters`."""
 
     @abstractmethod
-    def network(self, protocol: TrainingProtocol, data: TrainingData, *, bf16: bool) -> BaseNetwork:
-        """A fresh network; draws its weights from torch's global generator."""
+    def network(self, protocol: TrainingProtocol, data: TrainingData, *, bf16: bool, **design: Any) -> BaseNetwork:
+        """A fresh network; draws its weights from torch's global generator. ``design`` is what the method says of it."""
+
+    def loader(
+        self,
+        data: TrainingData,
+        indices: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        augmenters: Sequence[Augmenter | FeatureScaler],
+        generator: Callable[[], torch.Generator],
+    ) -> Any:
+        """Batches of some samples; see :class:`~benchmark.training.loader.Loader`."""
+        return Loader(data.images, indices, labels, batch_size, augmenters, generator)
 
     @abstractmethod
     def evaluation_batch(self, data: TrainingData, device: torch.device) -> int:
         """How many images a forward pass without gradients takes."""
 
     # -------------------------------------------------------------------------------------------- evaluation
+
+    def evaluate(
+        self, part: Any, predictor: Callable[..., dict[str, Tensor]], augmenter: Augmenter | FeatureScaler, batch: int
+    ) -> Forecasts:
+        """What a predictor says of a part, without augmentation, by name: ``""`` is the main forecast; what begins with ``_`` is kept
+        beside it (``_tiles`` of the selected epoch is ``test_selected_tiles`` in predictions.npz); others are auxiliary predictors."""
+        bounds = batch_bounds(int(part.shape[0]), batch)
+        parts = [predictor(augmenter(part[start:stop])) for start, stop in bounds]
+        return {name: torch.cat([each[name] for each in parts]) for name in parts[0]}
 
     @abstractmethod
     def score(self, probabilities: Tensor, labels: np.ndarray) -> float:

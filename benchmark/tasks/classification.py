@@ -75,7 +75,7 @@ class Classification(Task):
         """Of images or of frozen features."""
         return make_augmenters(protocol.augmentation, declared, protocol.normalize, images)
 
-    def network(self, protocol: TrainingProtocol, data: TrainingData, *, bf16: bool) -> BaseNetwork:
+    def network(self, protocol: TrainingProtocol, data: TrainingData, *, bf16: bool, **design: Any) -> BaseNetwork:
         """The protocol's backbone with a linear head."""
         return build_network(
             protocol.backbone,
@@ -84,6 +84,7 @@ class Classification(Task):
             num_classes=data.num_classes,
             pretrained=protocol.pretrained,
             bf16=bf16,
+            **design,
         )
 
     def evaluation_batch(self, data: TrainingData, device: torch.device) -> int:

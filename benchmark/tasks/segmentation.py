@@ -77,7 +77,7 @@ class Segmentation(Task):
         scale, bias = normalization(protocol.normalize, images)
         return JointAugmenter(names, *sides, scale, bias), JointAugmenter(names | frozenset(declared), *sides, scale, bias, strong=True)
 
-    def network(self, protocol: TrainingProtocol, data: TrainingData, *, bf16: bool) -> BaseNetwork:
+    def network(self, protocol: TrainingProtocol, data: TrainingData, *, bf16: bool, **design: Any) -> BaseNetwork:
         """One of :mod:`benchmark.segmentation.networks`."""
         return build_segmentation_network(
             protocol.backbone,
@@ -87,6 +87,7 @@ class Segmentation(Task):
             size=int(min(data.images.shape[2:])),
             pretrained=protocol.pretrained,
             bf16=bf16,
+            **design,
         )
 
     def evaluation_batch(self, data: TrainingData, device: torch.device) -> int:

@@ -28,8 +28,7 @@ from benchmark.training import checkpoint
 from benchmark.training.augment import Augmenter, FeatureScaler
 from benchmark.training.backbones import Network
 from benchmark.training.history import SampleHistory
-from benchmark.training.images import MappedImages
-from benchmark.training.loader import Loader, batch_bounds
+from benchmark.training.loader import batch_bounds
 from benchmark.training.networks import Networks
 from benchmark.training.oracle import Oracle
 
@@ -38,8 +37,8 @@ logger = logging.getLogger(__name__)
 Predictor = Callable[[Tensor], dict[str, Tensor]]
 """Normalised (B, C, H, W) images → named (B, K) probabilities; the main predictor is called ``""``."""
 
-Evaluator = Callable[["Tensor | MappedImages"], dict[str, Tensor]]
-"""uint8 images (or features) → named (B, K) probabilities on the device."""
+Evaluator = Callable[[Any], dict[str, Tensor]]
+"""uint8 images (or features, or what else the task evaluates) → named probabilities on the device."""
 
 
 class Observer(Protocol):
@@ -156,25 +155,26 @@ class RunContext:
 
     # ----------------------------------------------------------------------------------------------- parts
 
-    def networks(self, count: int = 1, *, name: str = "train", lr_scale: float = 1.0) -> Networks:
+    def networks(self, count: int = 1, *, name: str = "train", lr_scale: float = 1.0, **design: Any) -> Networks:
         """Fresh networks with optimisers; their weights depend on the seed, the name and their position alone.
 
         Args:
             count: how many.
             name: networks of another name start from other weights; every method's main networks are called ``train``.
             lr_scale: factor on the protocol's learning rate.
+            **design: what the task lets a method choose of its networks (bags: ``pooling``); most have nothing.
         """
         modules = []
         for position in range(count):
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(derive_seed("weights", self.seed, name, position))
-                network = self._task.network(self.protocol, self._data, bf16=self._bf16)
+                network = self._task.network(self.protocol, self._data, bf16=self._bf16, **design)
             modules.append(cast(Network, network.to(self.device)))
         built = Networks(modules, self.protocol, lr_scale=lr_scale * self._phase.lr_scale)
         self.parameters = max(self.parameters, built.parameter_count())
         return built
 
-    def loader(self, indices: Tensor | None = None, labels: Tensor | None = None, *, views: Sequence[str] = ("weak",)) -> Loader:
+    def loader(self, indices: Tensor | None = None, labels: Tensor | None = None, *, views: Sequence[str] = ("weak",)) -> Any:
         """Shuffled, augmented batches; one iteration is one pass in an order that depends on seed, stage and epoch.
 
         Args:
@@ -189,7 +189,18 @@ class RunContext:
         if labels is None:
             labels = self._data.labels[indices]
         augmenters = [{"weak": self._augmenter, "strong": self._strong}[view] for view in views]
-        return Loader(self._data.images, indices, labels, self.protocol.batch_size, augmenters, self._pass_generator)
+        return self._task.loader(self._data, indices, labels, self.protocol.batch_size, augmenters, self._pass_generator)
+
+    def views(self, indices: Tensor, generator: torch.Generator, views: Sequence[str] = ("weak",)) -> tuple[Tensor, ...]:
+        """Augmented, normalised images that a method picks itself, once under each of the views; see :meth:`loader`.
+
+        Args:
+            indices: (B,) int64 rows of the training images.
+            generator: draws the augmentation; one of :meth:`generator`'s.
+            views: of ``weak`` and ``strong``, in which order and how often.
+        """
+        picked, augmenters = self._data.images.index_select(0, indices), {"weak": self._augmenter, "strong": self._strong}
+        return tuple(augmenters[view](picked, augmenters[view].draw(len(indices), generator).to(self.device)) for view in views)
 
     def generator(self, *names: Any) -> torch.Generator:
         """A CPU generator of these names, one object a name; its state is part of every checkpoint."""
@@ -317,7 +328,7 @@ class RunContext:
         """
         if self._final is None:
             raise BenchmarkError("no stage with predictor= has ended; the last stage of a method must pass one to run.epochs()")
-        return self._final(self._data.images)[""]
+        return self._final(self._task.whole(self._data))[""]
 
     def step(self, networks: Networks, loss: Any, samples: int = 0, *, after_backward: Callable[[], None] | None = None) -> None:
         """Differentiate a loss, step the optimisers and count: what every training loop calls once a batch.
@@ -343,7 +354,7 @@ class RunContext:
             indices: (m,) int64 training positions, all by default.
         """
         if indices is None:
-            indices = torch.arange(self._data.n, device=self.device)
+            indices = torch.arange(int(self._data.images.shape[0]), device=self.device)
         parts = [
             predictor(self._augmenter(self._data.images.index_select(0, indices[start:stop])))
             for start, stop in batch_bounds(int(indices.shape[0]), self._evaluation_batch)
@@ -378,11 +389,9 @@ class RunContext:
 
     def _evaluator(self, networks: Networks, predictor: Predictor) -> Evaluator:
         @torch.no_grad()
-        def predict(images: Tensor | MappedImages) -> dict[str, Tensor]:
+        def predict(part: Any) -> dict[str, Tensor]:
             networks.train(False)
-            bounds = batch_bounds(int(images.shape[0]), self._evaluation_batch)
-            parts = [predictor(self._augmenter(images[start:stop])) for start, stop in bounds]
-            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            return self._task.evaluate(part, predictor, self._augmenter, self._evaluation_batch)
 
         return predict
 
