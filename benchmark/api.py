@@ -55,7 +55,8 @@ class Plugin:
     Attributes:
         kind: ``"method"``, ``"dataset"`` or ``"noise"``.
         name, manifest: set by the decorator; the manifest holds its literal keywords (paper, year, licence, …).
-        task: the kind of labels, of :data:`benchmark.tasks.TASKS`, or ``"any"``: the decorator's keyword, ``"classification"`` by default.
+        task: the kind of labels, of :data:`benchmark.tasks.TASKS`, several joined by ``+``, or ``"any"``: the decorator's
+            keyword, ``"classification"`` by default.
         Params: a frozen dataclass of :func:`~benchmark.params.hp` fields.
         argument: the parameter that takes the part after the colon (``symmetric:0.2`` → ``rate``), None for none.
         presets: named parameter values, e.g. a paper's setting per data set; ``hsa:chaoyang`` selects one.

@@ -11,7 +11,7 @@ from benchmark.noise_matrix import draw_from_matrix
 from benchmark.noise_tools import check_rate, protected_classes, unprotected
 
 
-@noise("pairflip", version=2, source="Han et al. (2018), Co-teaching, NeurIPS, section 4 and appendix A")
+@noise("pairflip", version=2, task="classification+bags", source="Han et al. (2018), Co-teaching, NeurIPS, section 4 and appendix A")
 class PairFlip(Noise):
     """A wrong label is always the next class: annotators who mistake each class for one similar class.
 

@@ -14,6 +14,7 @@ from benchmark.noise_tools import check_rate, protected_classes, unprotected
 @noise(
     "symmetric",
     version=2,
+    task="classification+bags",
     source="Natarajan et al. (2013), NeurIPS; Han et al. (2018), Co-teaching; inclusive: Li et al. (2020), DivideMix",
 )
 class Symmetric(Noise):

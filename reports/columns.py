@@ -92,9 +92,34 @@ MASK_COMPACT: tuple[str, ...] = (
     "ranking/average_precision", "correction/dice_after", "cost/seconds",
 )  # fmt: skip
 
+BAG_COLUMNS: tuple[Column, ...] = (
+    Column("selected/auroc", "AUROC sel"),
+    Column("last/auroc", "AUROC last"),
+    Column("last_k/auroc", "AUROC last k"),
+    Column("best/auroc", "AUROC best", oracle=True),
+    Column("selected/average_precision", "AP"),
+    Column("selected/accuracy", "acc"),
+    Column("selected/f1", "F1"),
+    Column("selected/ece", "ECE", higher_is_better=False),
+    Column("validation/auroc", "noisy val"),
+    Column("instances/auroc", "tile AUROC"),
+    Column("instances/average_precision", "tile AP", reference=("instances/random_average_precision", "random")),
+    Column("instances/auroc_positive_bags", "in pos. bags"),
+    Column("lesions/froc", "FROC"),
+    Column("detection/average_precision", "det AP", reference=("detection/random_average_precision", "random")),
+    Column("cost/seconds", "secs", percent=False, higher_is_better=False),
+)
+"""The same for bags."""
+
+BAG_COMPACT: tuple[str, ...] = (
+    "selected/auroc", "last/auroc", "best/auroc", "selected/accuracy", "instances/auroc", "instances/average_precision",
+    "instances/auroc_positive_bags", "lesions/froc", "detection/average_precision", "cost/seconds",
+)  # fmt: skip
+
 COLUMNS_OF: dict[str, tuple[tuple[Column, ...], tuple[str, ...]]] = {
     "classification": (COLUMNS, COMPACT),
     "segmentation": (MASK_COLUMNS, MASK_COMPACT),
+    "bags": (BAG_COLUMNS, BAG_COMPACT),
 }
 """Task → its columns, and the keys of the compact ones."""
 

@@ -40,6 +40,11 @@ class BagArrays:
         return len(self.labels)
 
     @property
+    def paths(self) -> Sequence[str]:
+        """What a bag is called in samples.parquet: its name."""
+        return self.names
+
+    @property
     def bag_of_tile(self) -> np.ndarray:
         """(N,) int64: the bag of each tile."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))

@@ -83,10 +83,12 @@ def _where(entry: Entry) -> str:
 
 
 def _backbones(registry: Registry) -> list[dict[str, Any]]:
-    from benchmark.training.names import BACKBONES, MASK_BACKBONES
+    from benchmark.training.names import BACKBONES, BAG_BACKBONES, MASK_BACKBONES
 
     rows = [{"name": name, "summary": summary, "where": "benchmark/training"} for name, summary in BACKBONES.items()]
     masks = {name: f"for segmentation: {summary}" for name, summary in MASK_BACKBONES.items()}
+    bags = {name: f"for bags: {summary}" for name, summary in BAG_BACKBONES.items()}
+    rows += [{"name": name, "summary": summary, "where": "benchmark/bags"} for name, summary in bags.items()]
     return rows + [{"name": name, "summary": summary, "where": "benchmark/segmentation"} for name, summary in masks.items()]
 
 

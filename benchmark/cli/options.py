@@ -133,9 +133,10 @@ def with_option(settings: Sequence[Setting], key: str, value: str, flag: str) ->
 
 def check_protocol(chosen: TrainingProtocol, task: str = "classification") -> None:
     """Refuse names in a protocol that no run could use, before every cell fails over them. Imports no network."""
-    from benchmark.training.names import AUGMENTATIONS, BACKBONES, MASK_BACKBONES, UNET
+    from benchmark.training.names import AUGMENTATIONS, BACKBONES, BAG_BACKBONES, MASK_BACKBONES, UNET
 
-    known, prefix = (MASK_BACKBONES, UNET) if task == "segmentation" else (BACKBONES, "timm:")
+    names: dict[str, tuple[dict[str, str], str]] = {"segmentation": (MASK_BACKBONES, UNET), "bags": (BAG_BACKBONES, "\n")}
+    known, prefix = names.get(task, (BACKBONES, "timm:"))
     if not chosen.backbone.startswith(prefix) and chosen.backbone not in known:
         raise unknown_name("protocol.backbone", chosen.backbone, known)
     if chosen.augmentation not in ("auto", "none"):

@@ -6,7 +6,7 @@ forecast that is not finite); NaN never leaves this package.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -15,13 +15,12 @@ from benchmark.metrics.calibration import calibration
 from benchmark.metrics.classification import classification
 from benchmark.metrics.correction import correction
 from benchmark.metrics.detection import clean_kept, detection, open_set
+from benchmark.metrics.means import Metrics, mean_of
 
 __all__ = [
     "annotation", "calibration", "classification", "clean_kept", "compute", "compute_classes", "correction", "detection", "open_set",
     "rounds", "test_metrics",
 ]  # fmt: skip
-
-Metrics = dict[str, float | None]
 
 
 def compute(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
@@ -31,15 +30,21 @@ def compute(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
         predictions: the arrays by name; ``task`` says of which kind of labels they are, classification where it is absent.
 
     Returns:
-        What :func:`compute_classes` or :func:`benchmark.metrics.masks.compute_masks` returns.
+        What :func:`compute_classes`, :func:`benchmark.metrics.masks.compute_masks` or
+        :func:`benchmark.metrics.bag_runs.compute_bags` returns.
 
     Raises:
         ValueError, IndexError: arrays whose shapes contradict each other.
     """
-    if str(predictions.get("task", "classification")) == "segmentation":
+    task = str(predictions.get("task", "classification"))
+    if task == "segmentation":
         from benchmark.metrics.masks import compute_masks
 
         return compute_masks(predictions)
+    if task == "bags":
+        from benchmark.metrics.bag_runs import compute_bags
+
+        return compute_bags(predictions)
     return compute_classes(predictions)
 
 
@@ -64,7 +69,7 @@ def compute_classes(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]
         if "test_last_k" in predictions:
             epochs = [test_metrics(labels, probabilities) for probabilities in np.asarray(predictions["test_last_k"])]
             if epochs:
-                groups["last"], groups["last_k"] = epochs[-1], _mean(epochs)
+                groups["last"], groups["last_k"] = epochs[-1], mean_of(epochs)
         names = {"test_selected": "selected", "test_best": "best"}
         names.update({name: f"aux/{name.removeprefix('aux_')}" for name in sorted(predictions) if name.startswith("aux_")})
         for array, group in names.items():
@@ -127,13 +132,3 @@ def test_metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
 
 
 test_metrics.__test__ = False  # type: ignore[attr-defined]  # pytest collects every name that starts with test_
-
-
-def _mean(epochs: Sequence[Metrics]) -> Metrics:
-    """The mean of each metric over the epochs; None where any epoch's is None, so that no mean hides a gap."""
-    means: Metrics = {}
-    for name in epochs[0]:
-        values = [epoch[name] for epoch in epochs]
-        known = [value for value in values if value is not None]
-        means[name] = float(np.mean(known)) if len(known) == len(values) else None
-    return means

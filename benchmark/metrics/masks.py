@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from benchmark.metrics.detection import detection
+from benchmark.metrics.means import Metrics, mean_of
 from benchmark.metrics.pixels import image_ranking, pixel_calibration, pixel_detection, pixel_detection_by_class
 from benchmark.metrics.segmentation import overlap, segmentation
 from benchmark.segmentation import VOID
-
-Metrics = dict[str, float | None]
 
 
 def compute_masks(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
@@ -38,7 +37,7 @@ def compute_masks(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
         labels = predictions["test_labels"]
         if "test_last_k" in predictions and len(predictions["test_last_k"]):
             epochs = [of(labels, forecast) for forecast in predictions["test_last_k"]]
-            groups["last"], groups["last_k"] = epochs[-1], _mean(epochs)
+            groups["last"], groups["last_k"] = epochs[-1], mean_of(epochs)
         if "test_selected" in predictions:
             groups["selected"] = of(labels, predictions["test_selected"]) | pixel_calibration(labels, predictions["test_selected"])
         if "test_best" in predictions:
@@ -89,13 +88,3 @@ def _training(predictions: Mapping[str, np.ndarray], tasks: Sequence[str], J: in
 def _ids(forecast: np.ndarray) -> np.ndarray:
     """Class ids of probabilities; ids as they are."""
     return forecast.argmax(axis=-3).astype(np.uint8) if forecast.dtype.kind == "f" else forecast
-
-
-def _mean(epochs: Sequence[Metrics]) -> Metrics:
-    """The mean of each metric over the epochs; None where any epoch's is."""
-    means: Metrics = {}
-    for name in epochs[0]:
-        values = [epoch[name] for epoch in epochs]
-        known = [value for value in values if value is not None]
-        means[name] = float(np.mean(known)) if len(known) == len(values) else None
-    return means

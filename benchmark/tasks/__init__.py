@@ -68,6 +68,19 @@ TASKS: dict[str, TaskDefaults] = {
             },
         },
     ),
+    "bags": TaskDefaults(
+        methods="mil_max,abmil,dsmil,hnm_wsi",
+        datasets="tissue_slides",
+        noise="none",
+        baseline="mil_mean",
+        number_means="symmetric",
+        headline="auroc",
+        protocols={
+            "quick": {"backbone": "auto", "batch_size": 4, "augmentation": "none", "lr_schedule": "cosine"},
+            "standard": {"backbone": "auto", "epochs": 60, "batch_size": 4, "lr_schedule": "cosine", "precision": "auto"},
+            "paper": {"backbone": "auto", "epochs": 200, "batch_size": 2, "lr": 2e-4, "weight_decay": 1e-4, "lr_schedule": "cosine"},
+        },
+    ),
 }  # fmt: skip
 """Task → its defaults. Classification's ``paper`` is HSA-NRL's stage-2 plan on Chaoyang; segmentation's is that of Zhang et al. (2020)."""
 
@@ -90,18 +103,19 @@ def one_task(named: Mapping[str, str], wanted: str = "") -> str:
     """The task that some plugins have in common.
 
     Args:
-        named: what a plugin is, for the message (``method coteaching``) → its task; ``any`` goes with all.
+        named: what a plugin is, for the message (``method coteaching``) → its task, or several joined by ``+``; ``any`` goes with all.
         wanted: the task that was asked for; empty for none.
 
     Raises:
         BenchmarkError: plugins of different tasks, or of another one than was asked for.
     """
     found = [(what, task) for what, task in named.items() if task != "any"]
-    expected = wanted or (found[0][1] if found else "classification")
-    first = "" if wanted or not found else found[0][0]
+    certain = [(what, task) for what, task in found if "+" not in task]
+    expected = wanted or (certain[0][1] if certain else "classification")
+    first = "" if wanted or not certain else certain[0][0]
     defaults_of(expected)
     for what, task in found:
-        if task != expected:
+        if expected not in task.split("+"):
             other = f"{first} is for {expected}" if first else f"--task is {expected}"
             raise BenchmarkError(f"{what} is for {task} and {other}; python -m benchmark list shows what each is for")
     return expected

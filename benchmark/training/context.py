@@ -321,14 +321,18 @@ class RunContext:
             self._observer.after_round(self.oracle.paid, self._evaluator(networks, predictor))
 
     def final_probabilities(self) -> Tensor:
-        """(n, K) probabilities of the training images by the final stage's main predictor after its last epoch, no augmentation.
+        """(n, K) probabilities of the training images by the final stage's main predictor; raises as :meth:`final_forecasts`."""
+        return self.final_forecasts()[""]
+
+    def final_forecasts(self) -> dict[str, Tensor]:
+        """What the final stage's predictors say of the training images after its last epoch, without augmentation, by name.
 
         Raises:
             BenchmarkError: no stage has ended that has a predictor.
         """
         if self._final is None:
             raise BenchmarkError("no stage with predictor= has ended; the last stage of a method must pass one to run.epochs()")
-        return self._final(self._task.whole(self._data))[""]
+        return self._final(self._task.whole(self._data))
 
     def step(self, networks: Networks, loss: Any, samples: int = 0, *, after_backward: Callable[[], None] | None = None) -> None:
         """Differentiate a loss, step the optimisers and count: what every training loop calls once a batch.

@@ -21,6 +21,15 @@ MASK_BACKBONES: dict[str, str] = {
 }
 """Segmentation network → one line about it."""
 
+BAG_BACKBONES: dict[str, str] = {
+    "auto": "tile_cnn_small for pixels, identity for features",
+    "tile_cnn_small": "four 3×3 convolutions with instance norm (16 to 128 channels), for tiles of 16 px and more",
+    "tile_cnn": "the same with 32 to 256 channels",
+    "identity": "features as they are",
+    "projection": "one residual block on features, which can be fine-tuned",
+}
+"""Encoder of tiles → one line about it."""
+
 FEATURE_BACKBONES = ("linear", "mlp")
 """The backbones for data whose samples are frozen features; all others need pixels."""
 

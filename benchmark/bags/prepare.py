@@ -1,0 +1,94 @@
+"""From a spec to the bags of one run: load, split by patient, flip labels of bags."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.api import Samples
+from benchmark.bags.arrays import BagArrays
+from benchmark.data.rows import ImageRows
+from benchmark.data.thinning import rank_classes, thin
+from benchmark.errors import BenchmarkError
+from benchmark.metrics.bags import structural_noise
+from benchmark.noise_record import record as record_noise
+from benchmark.prepare import PreparedData, load
+from benchmark.registry import Registry
+from benchmark.resolve import instantiate_dataset, instantiate_noise, refuse_changed_noise
+from benchmark.seeds import numpy_generator
+from benchmark.spec import RunSpec
+from benchmark.splits import split_indices
+
+
+def prepare_bags(spec: RunSpec, registry: Registry, data_root: Path) -> PreparedData:
+    """Load the data of a spec, split them and draw the noise; see :func:`benchmark.prepare.prepare`.
+
+    Labels of bags are what noise flips. What is wrong with the labels that tiles inherit is measured and recorded.
+
+    Raises:
+        BenchmarkError: unusable data, a part that would be empty, or noise that needs more than labels.
+    """
+    dataset, noise = instantiate_dataset(registry, spec.dataset), instantiate_noise(registry, spec.noise)
+    refuse_changed_noise(registry, spec.noise, noise, data_root)
+    arrays: BagArrays = load(dataset, spec.dataset, data_root)
+    content = _content(arrays)
+    names, options = spec.data_names(content), dataset.options
+
+    def thinned(positions: np.ndarray, part: str) -> np.ndarray:
+        rng = numpy_generator("thin", part, *names)
+        ranking = rank_classes(arrays.labels, 2)
+        return thin(positions, arrays.labels, ranking, options, rng, class_names=arrays.classes, strict=part == "train")
+
+    indices = split_indices(
+        arrays.labels,
+        arrays.groups,
+        arrays.split,
+        test_fraction=spec.protocol.test_fraction,
+        val_fraction=spec.protocol.val_fraction,
+        rng_names=("split", *names),
+        thin=thinned if options.subset != 1 else None,
+    )
+    truth = {part: arrays.labels[positions] for part, positions in indices.items()}
+    labels = {"test": truth["test"]}
+    for part in ("train", "val"):
+        drawn_by = spec.noise_names(content)
+        samples = Samples(truth[part], 2, arrays.classes, positions=indices[part], content=content, names=drawn_by)
+        try:
+            labels[part] = noise.apply(samples, numpy_generator("noise", part, *drawn_by)).astype(np.int64)
+        except LookupError as error:
+            raise BenchmarkError(f"noise {noise.name} needs more than labels of bags ({error}); use symmetric:0.1, say") from error
+        if labels[part].shape != truth[part].shape or not np.isin(labels[part], (0, 1)).all():
+            raise BenchmarkError(f"noise {noise.name} must return {len(truth[part])} labels of 0 or 1")
+    record = record_noise(truth["train"], labels["train"], 2, noise.rate)
+    record["val_rate"] = float(np.mean(labels["val"] != truth["val"]))
+    inputs = {part: ImageRows(arrays.tiles, tile_rows(arrays, positions)) for part, positions in indices.items()}
+    record |= structural_noise(labels["train"], tile_labels(arrays, indices["train"]), part_offsets(arrays, indices["train"]))
+    nothing = {part: np.zeros(len(positions), dtype=bool) for part, positions in indices.items()}
+    return PreparedData(dataset, noise, arrays, inputs, indices, labels, truth, nothing, record)
+
+
+def tile_rows(arrays: BagArrays, bags: np.ndarray) -> np.ndarray:
+    """(M,) int64: the tiles of some bags, in their order."""
+    sizes = np.diff(arrays.offsets)[bags]
+    starts = np.repeat(arrays.offsets[:-1][bags] - np.append(0, np.cumsum(sizes)[:-1]), sizes)
+    return starts + np.arange(int(sizes.sum()))
+
+
+def part_offsets(arrays: BagArrays, bags: np.ndarray) -> np.ndarray:
+    """(b + 1,) int64: where each of some bags begins among their tiles."""
+    return np.append(0, np.cumsum(np.diff(arrays.offsets)[bags]))
+
+
+def tile_labels(arrays: BagArrays, bags: np.ndarray) -> np.ndarray | None:
+    """(M,) truth of the tiles of some bags; None: unknown."""
+    return None if arrays.tile_labels is None else arrays.tile_labels[tile_rows(arrays, bags)]
+
+
+def _content(arrays: BagArrays) -> str:
+    """16 hex digits over labels, sizes of bags, given splits and groups."""
+    digest = hashlib.sha256()
+    for part in (arrays.labels, arrays.offsets, arrays.split, arrays.groups):
+        digest.update(b"-" if part is None else np.ascontiguousarray(part, dtype="<i8").tobytes())
+    return digest.hexdigest()[:16]
