@@ -177,7 +177,7 @@ def make_ready(plugin: PluginSpec, registry: Registry, data_root: Path, device: 
     if dataset.options.features not in ("", "identity"):
         from benchmark.training.devices import resolve_device
 
-        _features(dataset, plugin, load(dataset, plugin, data_root), data_root, resolve_device(device), report)
+        features_of(dataset, plugin, load(dataset, plugin, data_root), data_root, resolve_device(device), report)
 
 
 _OF_THE_USE = ("imbalance", "imbalance_profile", "subset", "features", "label_file")
@@ -279,14 +279,22 @@ def _posterior(
     return posterior
 
 
-def _features(
-    dataset: Dataset, plugin: PluginSpec, arrays: Arrays, data_root: Path, device: torch.device | None, report: Report | None = None
+def features_of(
+    dataset: Dataset, plugin: PluginSpec, arrays: Any, data_root: Path, device: torch.device | None, report: Report | None = None
 ) -> np.ndarray:
+    """(n, D) frozen features of a data set's images, or of the tiles of its bags, computed once.
+
+    Raises:
+        BenchmarkError: what is there holds features already; and as :func:`benchmark.data.features.embed`.
+    """
     import torch
 
     from benchmark.data.features import embed
 
-    return embed(dataset.options.features, arrays.images, image_identity(plugin), data_root, device or torch.device("cpu"), report)
+    setting = dataset.options.features
+    if arrays.images.ndim != 4:
+        raise BenchmarkError(f"data set {dataset.name} holds features already; leave features={setting} out")
+    return embed(setting, arrays.images, image_identity(plugin), data_root, device or torch.device("cpu"), report)
 
 
 def _inputs(
@@ -301,7 +309,7 @@ def _inputs(
     """Part → images or features, with the foreign images of open-set noise in their places."""
     values = arrays.images
     if dataset.options.features:
-        values = _features(dataset, plugin, arrays, data_root, device)
+        values = features_of(dataset, plugin, arrays, data_root, device)
         foreign = {part: (rows, _foreign_features(dataset, images, data_root, device)) for part, (rows, images) in replaced.items()}
         replaced = foreign
     return {part: ImageRows(values, positions, replaced.get(part)) for part, positions in indices.items()}

@@ -82,9 +82,9 @@ def _resolve_dataset(cls: Any, name: str, values: dict[str, Any], data_root: Pat
     unknown = [key for key in own if key not in hyper.ranges(cls.Params)]
     if unknown:
         raise unknown_name(f"parameter of {name}", unknown[0], [*hyper.ranges(cls.Params), *data_options.NAMES])
-    unfit = sorted(set(common) & set(data_options.OF_CLASSES)) if cls.task != "classification" else []
+    unfit = sorted(set(common) & set(data_options.REFUSED.get(cls.task, ())))
     if unfit:
-        raise BenchmarkError(f"{name} is a set for {cls.task}; {', '.join(unfit)} is for classification sets; leave it out")
+        raise BenchmarkError(f"{name} is a set for {cls.task}, where {', '.join(unfit)} means nothing; leave it out")
     resolved, options = hyper.resolve(cls.Params, own, name), data_options.read_options(common, name)
     fingerprint = dataset_fingerprint(cls(resolved, options), data_root)
     params = {**dataclasses.asdict(resolved), **data_options.changed(options)}

@@ -231,7 +231,8 @@ def expand(
     cells: dict[str, RunSpec] = {}
     _check_tasks(registry, resolved)
     for data, noisy, method, seed in itertools.product(resolved["dataset"], resolved["noise"], resolved["method"], sorted(set(seeds))):
-        _check_backbone(data[0], data[1], protocol)
+        if registry.load("dataset", data[0].name).task == "classification":
+            _check_backbone(data[0], data[1], protocol)
         labels = {"method": method[1], "dataset": data[1], "noise": noisy[1]}
         spec = RunSpec(method[0], data[0], noisy[0], protocol, seed, labels)
         cells.setdefault(spec.key(), spec)

@@ -40,6 +40,11 @@ class BagArrays:
         return len(self.labels)
 
     @property
+    def images(self) -> np.ndarray:
+        """What features are made of: the tiles."""
+        return self.tiles
+
+    @property
     def paths(self) -> Sequence[str]:
         """What a bag is called in samples.parquet: its name."""
         return self.names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,15 +15,18 @@ from benchmark.data.thinning import rank_classes, thin
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.bags import structural_noise
 from benchmark.noise_record import record as record_noise
-from benchmark.prepare import PreparedData, load
+from benchmark.prepare import PreparedData, features_of, load
 from benchmark.registry import Registry
 from benchmark.resolve import instantiate_dataset, instantiate_noise, refuse_changed_noise
 from benchmark.seeds import numpy_generator
 from benchmark.spec import RunSpec
 from benchmark.splits import split_indices
 
+if TYPE_CHECKING:
+    import torch
 
-def prepare_bags(spec: RunSpec, registry: Registry, data_root: Path) -> PreparedData:
+
+def prepare_bags(spec: RunSpec, registry: Registry, data_root: Path, device: torch.device | None = None) -> PreparedData:
     """Load the data of a spec, split them and draw the noise; see :func:`benchmark.prepare.prepare`.
 
     Labels of bags are what noise flips. What is wrong with the labels that tiles inherit is measured and recorded.
@@ -33,6 +37,7 @@ def prepare_bags(spec: RunSpec, registry: Registry, data_root: Path) -> Prepared
     dataset, noise = instantiate_dataset(registry, spec.dataset), instantiate_noise(registry, spec.noise)
     refuse_changed_noise(registry, spec.noise, noise, data_root)
     arrays: BagArrays = load(dataset, spec.dataset, data_root)
+    tiles = features_of(dataset, spec.dataset, arrays, data_root, device) if dataset.options.features else arrays.tiles
     content = _content(arrays)
     names, options = spec.data_names(content), dataset.options
 
@@ -63,7 +68,7 @@ def prepare_bags(spec: RunSpec, registry: Registry, data_root: Path) -> Prepared
             raise BenchmarkError(f"noise {noise.name} must return {len(truth[part])} labels of 0 or 1")
     record = record_noise(truth["train"], labels["train"], 2, noise.rate)
     record["val_rate"] = float(np.mean(labels["val"] != truth["val"]))
-    inputs = {part: ImageRows(arrays.tiles, tile_rows(arrays, positions)) for part, positions in indices.items()}
+    inputs = {part: ImageRows(tiles, tile_rows(arrays, positions)) for part, positions in indices.items()}
     record |= structural_noise(labels["train"], tile_labels(arrays, indices["train"]), part_offsets(arrays, indices["train"]))
     nothing = {part: np.zeros(len(positions), dtype=bool) for part, positions in indices.items()}
     return PreparedData(dataset, noise, arrays, inputs, indices, labels, truth, nothing, record)

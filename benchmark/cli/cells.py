@@ -35,7 +35,8 @@ Sets = Annotated[
     typer.Option("--set", metavar="PLUGIN.KEY=VALUE", help="One parameter, or [a,b] to try each; also protocol.KEY. Repeatable."),
 ]
 Features = Annotated[
-    str, typer.Option("--features", metavar="MODEL", help="Train on frozen features: identity, timm:<name> or timm:<name>@<weights>.")
+    str,
+    typer.Option("--features", metavar="MODEL", help="Train on frozen features: identity, texture, timm:<name> or timm:<name>@<weights>."),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable images out, for data sets that can.")]
 
@@ -97,7 +98,8 @@ def read_grid(
     changes = opt.protocol_overrides(overrides, epochs)
     if features:
         data = opt.with_option(data, "features", features, "--features")
-        changes.setdefault("backbone", "linear")
+        if task == "classification":
+            changes.setdefault("backbone", "linear")
     chosen = training_protocol(protocol, changes, task)
     opt.check_protocol(chosen, task)
     overrides.pop("protocol", None)

@@ -1,6 +1,6 @@
-"""Frozen features: every image embedded once by a published network, for heads that train in seconds.
+"""Frozen features: every image embedded once, mostly by a published network, for heads that train in seconds.
 
-``identity`` takes the pixels themselves. ``timm:<name>`` embeds with that model's published weights, ``timm:<name>@<file>``
+``identity`` takes the pixels themselves, ``texture`` colour and texture (:mod:`benchmark.data.texture`). ``timm:<name>`` embeds with that model's published weights, ``timm:<name>@<file>``
 with weights from a file (safetensors, or a torch file of tensors), which is how pathology foundation models are handed out.
 """
 
@@ -33,6 +33,8 @@ LOOKED_AT = 64
 BLOCK_BYTES = 4096
 
 BATCH = 64
+TEXTURE = "texture"
+TEXTURE_CHUNK = 1024
 MOST_IDENTITY = 16_384
 """More numbers than this an image are no features."""
 
@@ -41,11 +43,15 @@ def fingerprint(setting: str) -> str:
     """What the features depend on beside the images, as a short text; cheap.
 
     Raises:
-        BenchmarkError: neither ``identity`` nor ``timm:…``, or a weights file that does not exist.
+        BenchmarkError: neither ``identity``, ``texture`` nor ``timm:…``, or a weights file that does not exist.
     """
     name, file = _parse(setting)
     if name is None:
         return "identity"
+    if name == TEXTURE:
+        from benchmark.data.texture import VERSION as texture_version
+
+        return f"texture-{texture_version}"
     digest = hashlib.sha256(f"{VERSION}|{name}".encode())
     if file is not None:
         digest.update(_file_digest(file))
@@ -56,7 +62,7 @@ def embed(setting: str, images: np.ndarray, identity: str, root: Path, device: t
     """(n, D) float32 features of n images, computed once and kept below ``root``.
 
     Args:
-        setting: ``identity``, ``timm:<name>`` or ``timm:<name>@<file>``.
+        setting: ``identity``, ``texture``, ``timm:<name>`` or ``timm:<name>@<file>``.
         images: (n, H, W, C) uint8, in memory or memory-mapped.
         identity: what tells these images from all others; part of the cached file's name, as are some of the images
             themselves, because a data set whose code changed may have the identity that it had before.
@@ -83,8 +89,7 @@ def embed(setting: str, images: np.ndarray, identity: str, root: Path, device: t
             found = _read(path, len(images))
             if found is None:
                 logger.info("embedding %d images with %s", len(images), setting)
-                model, transform = _model(name, file, device)
-                features = _run(model, transform, ImageRows(images, np.arange(len(images))), setting, device, report)
+                features = _computed(name, file, images, setting, device, report)
                 for leftover in folder.glob(f"{path.name}.*{TEMPORARY}"):  # of a process that was killed; we hold its lock
                     leftover.unlink(missing_ok=True)
                 with atomic_open(path) as stream:
@@ -134,12 +139,34 @@ def _parse(setting: str) -> tuple[str | None, Path | None]:
     """The timm name (None for identity) and the weights file (None for the published ones)."""
     if setting == "identity":
         return None, None
+    if setting == TEXTURE:
+        return TEXTURE, None
     if not setting.startswith("timm:") or not setting.removeprefix("timm:"):
-        raise unknown_name("features", setting, ("identity", "timm:<name>"), "timm:<name>@<file> takes weights from a file")
+        raise unknown_name("features", setting, ("identity", TEXTURE, "timm:<name>"), "timm:<name>@<file> takes weights from a file")
     name, at, file = setting.removeprefix("timm:").partition("@")
     if at and not Path(file).expanduser().is_file():
         raise BenchmarkError(f"features={setting}: there is no file {file}; write timm:<name>@<weights file>")
     return name, Path(file).expanduser() if at else None
+
+
+def _computed(name: str, file: Path | None, images: np.ndarray, setting: str, device: torch.device, report: Report | None) -> np.ndarray:
+    """(n, D) features, computed now."""
+    import numpy as np
+
+    from benchmark.data.texture import SMALLEST, texture
+
+    rows = ImageRows(images, np.arange(len(images)))
+    if name != TEXTURE:
+        model, transform = _model(name, file, device)
+        return _run(model, transform, rows, setting, device, report)
+    if min(images.shape[1:3]) < SMALLEST:
+        raise BenchmarkError(f"features=texture needs images of at least {SMALLEST} px, these have {min(images.shape[1:3])}")
+    parts = []
+    for start in range(0, len(rows), TEXTURE_CHUNK):
+        parts.append(texture(rows[start : start + TEXTURE_CHUNK]))
+        if report is not None:
+            report("embedding with texture", min(start + TEXTURE_CHUNK, len(rows)), len(rows))
+    return np.concatenate(parts)
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:

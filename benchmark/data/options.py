@@ -23,7 +23,7 @@ class DataOptions:
         1.0, 0.0, 1e9, tune=False, help="of the training and validation part: a share below 1, or from 2 on a number of samples"
     )
     image_size: int = hp(0, 0, 4096, tune=False, help="height and width in pixels; 0 keeps the native size")
-    features: str = hp("", tune=False, help="train on frozen features: identity, timm:<name> or timm:<name>@<weights file>")
+    features: str = hp("", tune=False, help="train on frozen features: identity, texture, timm:<name> or timm:<name>@<weights file>")
     label_file: str = hp("", tune=False, help="a .csv or .npz whose labels take the place of the set's own; see relabel import")
 
     def __post_init__(self) -> None:
@@ -33,8 +33,11 @@ class DataOptions:
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(DataOptions))
-OF_CLASSES = ("imbalance", "imbalance_profile", "features", "label_file")
-"""The options that need one class a sample."""
+REFUSED = {
+    "segmentation": ("imbalance", "imbalance_profile", "features", "label_file"),
+    "bags": ("imbalance", "imbalance_profile", "label_file"),
+}
+"""Task → the options that mean nothing there."""
 
 DEFAULTS = dataclasses.asdict(DataOptions())
 

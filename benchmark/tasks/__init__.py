@@ -70,7 +70,7 @@ TASKS: dict[str, TaskDefaults] = {
     ),
     "bags": TaskDefaults(
         methods="mil_max,abmil,dsmil,hnm_wsi",
-        datasets="tissue_slides",
+        datasets="tissue_slides:features=texture",
         noise="none",
         baseline="mil_mean",
         number_means="symmetric",

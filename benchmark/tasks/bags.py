@@ -52,7 +52,7 @@ class Bags(Task):
 
     def prepare(self, spec: RunSpec, registry: Registry, data_root: Path, device: torch.device | None) -> PreparedData:
         """See :func:`~benchmark.bags.prepare.prepare_bags`."""
-        return prepare_bags(spec, registry, data_root)
+        return prepare_bags(spec, registry, data_root, device)
 
     def training_data(self, prepared: PreparedData, device: torch.device) -> BagData:
         """The training bags: tiles on the device where they fit, and the noisy labels."""
