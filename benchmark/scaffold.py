@@ -8,6 +8,7 @@ from string import Template
 
 from benchmark.errors import BenchmarkError, unknown_name
 from benchmark.registry import KINDS, Registry, builtin_root, scan_file
+from benchmark.tasks import defaults_of
 
 _METHOD = '''\
 """$name: what it does about wrong labels, in one line."""
@@ -35,6 +36,36 @@ class $cls(Method):
         probabilities = networks[0](batch.images).float().softmax(dim=1)
         given = probabilities.gather(1, batch.labels[:, None]).squeeze(1).clamp_min(1e-6)
         return ((1 - given**self.params.q) / self.params.q).mean()
+'''
+
+_MASK_METHOD = '''\
+"""$name: what it does about wrong pixels of masks, in one line."""
+
+from dataclasses import dataclass
+
+from benchmark.api import hp, method
+from benchmark.segmentation.losses import pixel_cross_entropy, pixel_mean
+from benchmark.segmentation.method import MaskMethod
+
+
+@method("$name", task="segmentation", paper="Authors, Title, Venue Year", year=2018, family="robust loss", needs=[], cost=1.0)
+class $cls(MaskMethod):
+    """Generalised cross-entropy of the pixels, (1 - p ** q) / q: an example to replace (Zhang and Sabuncu, NeurIPS 2018).
+
+    A method sees images, given masks and indices, never the truth. Labels are (B, T, H, W) class ids, 255 = void; networks give
+    (B, T, J, H, W) logits.
+    """
+
+    @dataclass(frozen=True)
+    class Params:
+        """Default, range and help of each hyperparameter; sweeps read them from here."""
+
+        q: float = hp(0.7, 0.01, 1.0, search=(0.3, 1.0), help="the larger, the less a wrong pixel pulls")
+
+    def training_step(self, batch, networks, epoch):
+        """The loss of one batch, a scalar: the mean over the pixels that are not void."""
+        negative_log = pixel_cross_entropy(networks[0](batch.images), batch.labels)
+        return pixel_mean((1 - (-self.params.q * negative_log).exp()) / self.params.q, batch.labels)
 '''
 
 _DATASET = '''\
@@ -110,10 +141,11 @@ class $cls(Noise):
         return noisy
 '''
 
-_TEMPLATES = {"method": _METHOD, "dataset": _DATASET, "noise": _NOISE}
+_TEMPLATES = {"classification": {"method": _METHOD, "dataset": _DATASET, "noise": _NOISE}, "segmentation": {"method": _MASK_METHOD}}
+"""Task → kind → a plugin's source."""
 
 
-def create(kind: str, name: str, folder: Path | None = None) -> Path:
+def create(kind: str, name: str, folder: Path | None = None, task: str = "classification") -> Path:
     """Write a plugin that runs as it is.
 
     Args:
@@ -121,15 +153,23 @@ def create(kind: str, name: str, folder: Path | None = None) -> Path:
         name: what the command line will call it, and the name of the file.
         folder: where to write ``<name>.py``; it is created if need be. None takes the checkout's own folder of this kind
             (``methods/``, …), or the working directory where the benchmark is an installed package.
+        task: which kind of labels it is for.
 
     Returns:
         The file. Outside the project's own folders the registry finds it by ``--plugin`` or ``BENCHMARK_PLUGINS``.
 
     Raises:
-        BenchmarkError: no such kind, a name that is no identifier or is taken, a file that exists or cannot be written.
+        BenchmarkError: no such kind or task, no template of both, a name that is no identifier or is taken, a file that exists or
+            cannot be written.
     """
-    if kind not in _TEMPLATES:
-        raise unknown_name("kind of plugin", kind, _TEMPLATES)
+    defaults_of(task)
+    if kind not in KINDS:
+        raise unknown_name("kind of plugin", kind, KINDS)
+    if kind not in _TEMPLATES[task]:
+        known = " and ".join(_TEMPLATES[task])
+        raise BenchmarkError(
+            f"there is no template of a {kind} for {task}, only of a {known}; start from the nearest file in {KINDS[kind]}/"
+        )
     if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name) or name.startswith("_"):
         raise BenchmarkError(f"'{name}' cannot name a {kind}: use letters, digits and _, beginning with a letter, and no Python keyword")
     folder = _default_folder(kind) if folder is None else folder.expanduser()
@@ -137,7 +177,7 @@ def create(kind: str, name: str, folder: Path | None = None) -> Path:
     if path.exists():
         raise BenchmarkError(f"{path} exists already; choose another name or edit that file")
     _check_free(kind, name, folder)
-    text = Template(_TEMPLATES[kind]).substitute(name=name, cls=_class_name(kind, name))
+    text = Template(_TEMPLATES[task][kind]).substitute(name=name, cls=_class_name(kind, name))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

@@ -12,6 +12,7 @@ from benchmark.cli.options import AsJson, Plugins, Runs, check_choice, registry_
 from benchmark.cli.output import aside, note, write, write_json
 from benchmark.errors import unknown_name
 from benchmark.registry import KINDS, Registry
+from benchmark.tasks import TASKS
 
 MARKS = {True: "✓", False: "✗", None: "–"}
 
@@ -64,6 +65,9 @@ def new(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="method, dataset or noise.")],
     name: Annotated[str, typer.Argument(help="What the command line will call it.")],
     folder: Annotated[Path | None, typer.Option("--folder", metavar="DIR", help="Default: the project's own folder.")] = None,
+    task: Annotated[
+        str, typer.Option("--task", metavar="TASK", help=f"Kind of labels that a method is for: {', '.join(TASKS)}.")
+    ] = "classification",
 ) -> int:
     """Write a plugin to start from.
 
@@ -71,7 +75,7 @@ def new(
     """
     from benchmark.scaffold import create
 
-    path = create(check_choice("kind of plugin", kind, KINDS), name, folder)
+    path = create(check_choice("kind of plugin", kind, KINDS), name, folder, task)
     write(str(path))
     note(f"next: python -m benchmark check {path}")
     return 0

@@ -97,6 +97,8 @@ def read_grid(
     overrides = opt.parse_sets(sets or ())
     changes = opt.protocol_overrides(overrides, epochs)
     if features:
+        if task != "classification":
+            raise BenchmarkError(f"--features: frozen features are for classification, these runs are of {task}; leave it out")
         data = opt.with_option(data, "features", features, "--features")
         if task == "classification":
             changes.setdefault("backbone", "linear")
@@ -119,6 +121,7 @@ def chosen_task(registry: Registry, task: str, **named: str | None) -> str:
         BenchmarkError: an unknown task or plugin, or plugins of different tasks.
     """
     from benchmark.grammar import parse_settings
+    from benchmark.registry import KINDS
     from benchmark.tasks import defaults_of, one_task
 
     if task:
@@ -129,7 +132,7 @@ def chosen_task(registry: Registry, task: str, **named: str | None) -> str:
             continue
         # a bare number goes with any task, as the noise model "none" does
         joined = [entry.name for entry in registry.entries("noise")] if kind == "noise" else ()
-        for setting in parse_settings(text, what=f"--{kind}", number_means="none" if kind == "noise" else None, joined=joined):
+        for setting in parse_settings(text, what=f"--{KINDS[kind]}", number_means="none" if kind == "noise" else None, joined=joined):
             for part in setting.parts or (setting,):
                 entry = registry.entry(kind, part.name)
                 what = f"{'data set' if kind == 'dataset' else kind} {part.name}"

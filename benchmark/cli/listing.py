@@ -55,22 +55,25 @@ def list_plugins(
 
 def _print_rows(section: str, rows: list[dict[str, Any]]) -> None:
     if section == "datasets":  # a person chooses by what the images are and what is allowed, and show has the rest
-        facts = ("modality", "classes", "size", "access", "licence")
+        facts = ("task", "modality", "classes", "size", "access", "licence")
         write_table((section, *facts), [(row["name"], *(_fact(row, fact) for fact in facts)) for row in rows])
     else:
-        write_table((section, "summary", "where"), [(row["name"], row["summary"], row["where"]) for row in rows])
+        of_task = ("task",) if any("manifest" in row for row in rows) else ()
+        facts = (*of_task, "summary", "where")
+        write_table((section, *facts), [(row["name"], *(row[fact] for fact in facts)) for row in rows])
 
 
 def _fact(row: dict[str, Any], fact: str) -> str:
     if row["error"] and fact == "modality":
         return str(row["summary"])
-    return str(row["manifest"].get(fact) or "–")
+    return str(row.get(fact) or row["manifest"].get(fact) or "–")
 
 
 def _row(registry: Registry, entry: Entry, check: bool) -> dict[str, Any]:
     error = entry.error or (registry.check(entry) if check else None)
     summary = f"broken: {error}" if error else entry.summary
-    return {"name": entry.name, "summary": summary, "where": _where(entry), "error": error, "manifest": entry.manifest}
+    task = entry.manifest.get("task", "classification")
+    return {"name": entry.name, "task": task, "summary": summary, "where": _where(entry), "error": error, "manifest": entry.manifest}
 
 
 def _where(entry: Entry) -> str:

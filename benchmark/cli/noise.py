@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmark.cli import options as opt
+from benchmark.cli.cells import chosen_task
 from benchmark.cli.output import aside, note, warnings_shown, write, write_json, write_table
 from benchmark.errors import BenchmarkError
+from benchmark.tasks import TASKS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from benchmark.prepare import PreparedData
 
 SHOWN_CLASSES = 12
 """A transition matrix of more classes than this is in the file (and with --json) only."""
@@ -43,7 +51,8 @@ def export(
     """Write the labels that a run would train and validate on.
 
     They are used again with --noise file:FILE, here or by others; the test part is not in the file. Prints what is known of the draw:
-    rates, transition matrix, whether the true class is still the most likely label, and a hash of the labels.
+    rates, transition matrix, whether the true class is still the most likely label, and a hash of the labels; of masks, how many
+    pixels and masks are wrong and how wrong they are, task by task.
     """
     import numpy as np
 
@@ -57,15 +66,18 @@ def export(
     if out.suffix not in (".npz", ".csv"):
         raise BenchmarkError(f"--out {out}: the file's name must end in .npz or .csv")
     registry = opt.registry_of(plugin)
-    data, models = parse_settings(datasets, what="--datasets"), opt.parse_noise(registry, noise)
+    task = chosen_task(registry, "", dataset=datasets, noise=noise)
+    if task != "classification" and out.suffix != ".npz":
+        raise BenchmarkError(f"--out {out}: masks are written as .npz only")
+    data, models = parse_settings(datasets, what="--datasets"), opt.parse_noise(registry, noise, task)
     for what, settings in (("--datasets", data), ("--noise", models)):
         if len(settings) != 1:
             raise BenchmarkError(f"{what} names {len(settings)} settings; a file holds one draw, so name one")
     root = data_root or default_data_root()
-    method = parse_settings("ce", what="method")
+    method = parse_settings(TASKS[task].baseline, what="method")
     with aside(), warnings_shown():
         features = data[0].options.get("features")
-        chosen = training_protocol(protocol, {"backbone": "linear"} if features else {})
+        chosen = training_protocol(protocol, {"backbone": "linear"} if features else {}, task)
         (spec,) = expand(registry, methods=method, datasets=data, noise=models, seeds=[seed], protocol=chosen, data_root=root)
         prepared = prepare(spec, registry, root)
     if prepared.foreign["train"].any() or prepared.foreign["val"].any():
@@ -75,7 +87,10 @@ def export(
     names = prepared.arrays.classes
     index, labels = (np.concatenate([values["train"], values["val"]]) for values in (prepared.indices, prepared.labels))
     record = {**prepared.record, "dataset": spec.labels["dataset"], "noise": spec.labels["noise"], "seed": seed}
-    write_labels(out, index, labels, content_digest(prepared.arrays), names, record)
+    if task == "classification":
+        write_labels(out, index, labels, content_digest(prepared.arrays), names, record)
+    else:
+        _write_masks(out, index, labels, prepared, record)
     if as_json:
         write_json({"file": out, "classes": names, **record})
         return 0
@@ -84,6 +99,10 @@ def export(
         for name in ("dataset", "noise", "seed", "nominal_rate", "realised_rate", "val_rate", "solvable", "label_hash")
     ]
     write_table(("draw", ""), rows)
+    if task != "classification":
+        _print_tasks(record)
+        note(f"the masks of {len(index)} images in {out}: index (m,), masks (m, T, H, W) uint8, tasks, classes, record")
+        return 0
     if len(names) <= SHOWN_CLASSES:
         write("")
         table = [
@@ -93,6 +112,28 @@ def export(
         write_table(("true class", "wrong", *names), table)
     note(f"{len(index)} labels in {out}; train on them with --noise file:{out} --seeds {seed}")
     return 0
+
+
+def _write_masks(out: Path, index: np.ndarray, masks: np.ndarray, prepared: PreparedData, record: dict[str, Any]) -> None:
+    """A ``.npz`` without pickles, in one step."""
+    import numpy as np
+
+    from benchmark.files import atomic_open
+
+    tasks, classes = (np.array(getattr(prepared.arrays, name), dtype=np.str_) for name in ("tasks", "classes"))
+    try:
+        with atomic_open(out) as stream:
+            np.savez_compressed(stream, index=index, masks=masks, tasks=tasks, classes=classes, record=np.array(json.dumps(record)))
+    except OSError as error:
+        raise BenchmarkError(f"masks cannot be written to {out}: {error.strerror or error}") from error
+
+
+def _print_tasks(record: dict[str, Any]) -> None:
+    """What the noise did to each task's masks of the training part: the numbers that its settings leave open."""
+    write("")
+    columns = {"pixel_error_rate": "wrong pixels", "masks_changed": "changed masks", "dice": "their Dice", "emptied": "objects gone"}
+    rows = [(name, *(_shown(numbers[key]) for key in columns)) for name, numbers in record["tasks"].items()]
+    write_table(("task", *columns.values()), rows)
 
 
 def _shown(value: object) -> str:

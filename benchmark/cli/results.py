@@ -185,7 +185,7 @@ def print_comparison(
     from reports.tables import compare
 
     rows = select(flatten_all(results), seeds=seeds, **names)
-    tasks = {task: [row for row in rows if row["task"] == task] for task in dict.fromkeys(row["task"] for row in rows)} or {"": rows}
+    tasks = {task: [row for row in rows if row["task"] == task] for task in sorted({row["task"] for row in rows})} or {"": rows}
     if len(tasks) > 1 and (fmt in ("json", "csv") or rank_by or columns):
         raise BenchmarkError(f"these runs are of {' and '.join(sorted(tasks))}, whose metrics are others; choose one with --task")
     texts = []

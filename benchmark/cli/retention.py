@@ -60,7 +60,10 @@ def retention(
     if not results:
         raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
     every = flatten_all(results)
-    rows = select(every, methods=_names(methods), datasets=_names(datasets), noise=_names(noise))
+    chosen = select(every, methods=_names(methods), datasets=_names(datasets), noise=_names(noise))
+    every, rows = ([row for row in part if row["task"] == "classification"] for part in (every, chosen))
+    if chosen and not rows:
+        raise BenchmarkError(f"these runs are of {chosen[0]['task']}; retention is of images with one class each, see --datasets")
     if against is not None:
         check_choice("--against", against, _methods(rows))
     check_choice("--hard-by", hard_by, _known_methods(registry, every, hard_by))
@@ -77,7 +80,8 @@ def retention(
     )
     written = [] if out is None else _write_files(result, out)
     _print(result, fmt)
-    for line in (*(f"note: {text}" for text in result.notes), *(f"written: {path}" for path in written)):
+    told = [f"{len(chosen) - len(rows)} runs on masks are left out"] if len(rows) < len(chosen) else []
+    for line in (*(f"note: {text}" for text in (*told, *result.notes)), *(f"written: {path}" for path in written)):
         note(line)
     return 0
 

@@ -25,7 +25,13 @@ def compute_masks(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
         :func:`~benchmark.metrics.segmentation.segmentation` (``selected`` also ``ece``), ``validation`` the Dice against the noisy
         validation masks, ``detection`` that of wrong pixels, ``ranking`` how well the images' quality puts the worst masks first, and
         ``correction`` the pixel error rate and Dice of the masks before and after.
+
+    Raises:
+        ValueError, IndexError: arrays whose shapes contradict each other, or no names of tasks and classes.
     """
+    missing = [name for name in ("tasks", "classes") if name not in predictions]
+    if missing:
+        raise ValueError(f"masks without {' and '.join(missing)}")
     tasks, classes = [str(name) for name in predictions["tasks"]], [str(name) for name in predictions["classes"]]
     J, organs = len(classes), organ_names(tasks, classes)
 

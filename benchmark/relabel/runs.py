@@ -41,7 +41,8 @@ def open_run(text: str, runs: Path) -> FinishedRun:
         runs: the folder in which keys are looked up.
 
     Raises:
-        BenchmarkError: no such run, several, one without a result, or one whose samples cannot be read.
+        BenchmarkError: no such run, several, one without a result or of another task than classification, or one whose samples
+            cannot be read.
     """
     store, key = _find(text, runs)
     spec, result = store.spec(key), store.result(key)
@@ -51,6 +52,9 @@ def open_run(text: str, runs: Path) -> FinishedRun:
         raise BenchmarkError(
             f"run {key} is {result.get('status')} ({result.get('reason')}), so it says nothing of its samples; name another"
         )
+    task = (result.get("data") or {}).get("task", "classification")
+    if task != "classification":
+        raise BenchmarkError(f"run {key} is of {task}; labels go to annotators and back only where each image has one class")
     return FinishedRun(key, spec, _read_samples(store.folder(key) / SAMPLES))
 
 

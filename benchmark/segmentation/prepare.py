@@ -178,6 +178,8 @@ def unexpected_values(masks: np.ndarray, J: int) -> list[int]:
 
 
 def _check(arrays: MaskArrays, name: str) -> None:
+    if not isinstance(arrays, MaskArrays):
+        raise BenchmarkError(f"data set {name} is for segmentation; its load() must return MaskArrays, not {type(arrays).__name__}")
     n, J = len(arrays.images), len(arrays.classes)
     images = arrays.images
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):

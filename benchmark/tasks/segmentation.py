@@ -143,6 +143,8 @@ class Segmentation(Task):
                 raise BenchmarkError(f"{method.name}.{name}() must return {tuple(data.labels.shape)}, not {tuple(values.shape)}")
         if not bool(torch.isfinite(quality).all()):
             raise BenchmarkError(f"{method.name}.pixel_quality() must be finite")
+        if corrected is not None and not bool((((corrected >= 0) & (corrected < data.num_classes)) | (corrected == VOID)).all()):
+            raise BenchmarkError(f"{method.name}.corrected_labels() must lie in [0, {data.num_classes}) or be {VOID}, which is void")
         outputs["train_flagged"] = flagged.bool().cpu().numpy()
         drawn = drawn_pixels(quality.numel())
         outputs |= {"train_ranked": drawn, "train_ranked_quality": quality.reshape(-1).cpu().numpy()[drawn].astype(np.float32)}

@@ -18,6 +18,30 @@ def test_a_new_method_runs_as_it_is(bench, tmp_path: Path, capsys: pytest.Captur
     assert "mine" in capsys.readouterr().out
 
 
+def test_a_new_method_for_masks_learns(bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmark.conformance import run_check, takes_several_tasks_and_classes
+    from benchmark.registry import Registry
+
+    assert bench("new", "method", "mine", "--task", "segmentation", "--folder", str(tmp_path / "toys")) == 0
+    cls = Registry([Path(capsys.readouterr().out.strip())]).load("method", "mine")
+    assert cls.task == "segmentation" and run_check(takes_several_tasks_and_classes, cls).ok
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("dataset", "mine", "--task", "segmentation"), "error: there is no template of a dataset for segmentation, only of a method; "),
+        (("method", "mine", "--task", "segmentaton"), "error: unknown task 'segmentaton'; did you mean 'segmentation'?"),
+        (("metod", "mine", "--task", "segmentation"), "error: unknown kind of plugin 'metod'; did you mean 'method'?"),
+    ],
+)
+def test_no_template_no_file(bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str) -> None:
+    assert bench("new", *words, "--folder", str(tmp_path / "plugins")) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(message) and printed.err.count("\n") == 1 and printed.out == ""
+    assert not (tmp_path / "plugins").exists()
+
+
 @dataclasses.dataclass
 class Found:
     name: str
