@@ -1,6 +1,7 @@
 """Frozen features: every image embedded once, mostly by a published network, for heads that train in seconds.
 
-``identity`` takes the pixels themselves, ``texture`` colour and texture (:mod:`benchmark.data.texture`). ``timm:<name>`` embeds with that model's published weights, ``timm:<name>@<file>``
+``identity`` takes the pixels themselves, ``texture`` colour and texture (:mod:`benchmark.data.texture`). ``timm:<name>`` embeds with
+that model's published weights, ``timm:<name>@<file>``
 with weights from a file (safetensors, or a torch file of tensors), which is how pathology foundation models are handed out.
 """
 
@@ -49,9 +50,9 @@ def fingerprint(setting: str) -> str:
     if name is None:
         return "identity"
     if name == TEXTURE:
-        from benchmark.data.texture import VERSION as texture_version
+        from benchmark.data import texture as described
 
-        return f"texture-{texture_version}"
+        return f"texture-{described.VERSION}"
     digest = hashlib.sha256(f"{VERSION}|{name}".encode())
     if file is not None:
         digest.update(_file_digest(file))
