@@ -22,9 +22,12 @@ from torch import Tensor
 
 from benchmark import params as hyper
 from benchmark.api import Method, TrainingData
+from benchmark.bags.data import BagData
+from benchmark.bags.method import BagMethod
+from benchmark.conformance_bags import BagCase, check_pseudo_labels, check_tile_scores, first_bags, odd_bags, tile_judgements, tiny_bags
 from benchmark.conformance_data import FEATURES, WRONG, MaskCase, TinyMaskNoise, TinyNoise, odd_masks, tiny_data, tiny_masks
+from benchmark.conformance_sources import NOISE_CHECKS, dataset_keeps_the_contract
 from benchmark.conformance_sources import NotApplicableError as _NotApplicableError
-from benchmark.conformance_sources import dataset_keeps_the_contract, noise_keeps_the_contract, noise_keeps_the_contract_on_masks
 from benchmark.errors import BenchmarkError, DivergedError
 from benchmark.params import resolve
 from benchmark.registry import KINDS, Entry, Registry, scan_path
@@ -93,17 +96,17 @@ def checks_of(kind: str, task: str = "classification") -> tuple[Callable[[Any], 
     """The checks of a kind of plugin for a task; each takes its class and raises what is wrong.
 
     Raises:
-        BenchmarkError: there is no such task; only noise can be for any.
+        BenchmarkError: there is no such task; only noise can be for any, or for several.
     """
-    if kind == "noise" and task == "any":
-        return parameters_are_sound, noise_keeps_the_contract, noise_keeps_the_contract_on_masks
+    if kind == "noise":
+        names = list(NOISE_CHECKS) if task == "any" else task.split("+")
+        for name in names:
+            defaults_of(name)
+        return parameters_are_sound, *(NOISE_CHECKS[name] for name in names)
     defaults_of(task)
-    masks = task == "segmentation"
-    if kind == "method":
-        return MASK_METHOD_CHECKS if masks else METHOD_CHECKS
     if kind == "dataset":
         return parameters_are_sound, dataset_keeps_the_contract
-    return parameters_are_sound, noise_keeps_the_contract_on_masks if masks else noise_keeps_the_contract
+    return {"segmentation": MASK_METHOD_CHECKS, "bags": BAG_METHOD_CHECKS}.get(task, METHOD_CHECKS)
 
 
 def run_check(function: Callable[[Any], None], cls: Any) -> CheckResult:
@@ -140,7 +143,7 @@ class _KilledError(Exception):
 class _Killer:
     """An observer that ends the run after a number of epochs."""
 
-    def __init__(self, after: int | None, images: Tensor) -> None:
+    def __init__(self, after: int | None, images: Any) -> None:
         self.epochs, self._after, self._images = 0, after, images
 
     def after_epoch(self, line: dict[str, Any], predict: Any, *, final: bool = True) -> None:
@@ -164,33 +167,40 @@ def tiny_run(
     cls: type[Method],
     *,
     labels: np.ndarray | None = None,
-    channels: int = 3,
+    channels: int | None = None,
     size: tuple[int, int] | None = None,
     masks: MaskCase | None = None,
+    bags: BagCase | None = None,
     folder: Path | None = None,
     shared: Path | None = None,
     kill_after: int | None = None,
     rate: float = WRONG,
     **changes: Any,
 ) -> TinyRun:
-    """Train a method for two epochs a stage on :func:`tiny_data` or, of masks, on :func:`tiny_masks` (or ``masks``).
+    """Train a method for two epochs a stage on :func:`tiny_data` or, of masks, on :func:`tiny_masks` (or ``masks``), or, of bags, on
+    :func:`tiny_bags` (or ``bags``): features by default, pixels where the method needs them.
 
     Raises what the method raises.
     """
     noise: TinyNoise | TinyMaskNoise
     own: dict[str, Any]
+    data: TrainingData
     if cls.task == "segmentation":
-        data, truth = masks or tiny_masks(labels, channels, size or (16, 16))
+        data, truth = masks or tiny_masks(labels, channels or 3, size or (16, 16))
         noise, own = TinyMaskNoise(), {"batch_size": 8}
+    elif cls.task == "bags":
+        usual = ((16, 16), 3) if needs_pixels(cls) else (FEATURES, 6)
+        data, truth = bags or tiny_bags(labels, channels or usual[1], size or usual[0])
+        noise, own = TinyNoise(TinyNoise.Params(rate)), {"batch_size": 4}
     else:
-        data, truth = tiny_data(labels, channels, size or (8, 8))
+        data, truth = tiny_data(labels, channels or 3, size or (8, 8))
         noise, own = TinyNoise(TinyNoise.Params(rate)), {"batch_size": 16, **({} if data.has_pixels else {"backbone": "linear"})}
     settings: TrainingProtocol = protocol("quick", {**defaults_of(cls.task).protocols["quick"], "epochs": 2, **own})
     torch.seed()  # no two runs start from the same global state, as in a worker that has run other cells
     oracle = Oracle(truth, noise, rate, data.num_classes, data.class_names, given=data.labels.numpy())
     kept: dict[str, Any] = {"folder": folder, "shared": shared, "checkpoint_seconds": 0.0, "task": task_of(cls.task)}
     run = RunContext(data, settings, seed=0, device=torch.device("cpu"), oracle=oracle, augmentation=("crop",), **kept)
-    run.observe(_Killer(kill_after, data.images[:2]))
+    run.observe(_Killer(kill_after, first_bags(data) if cls.task == "bags" else data.images[:2]))
     method = with_used(cls(resolve(cls.Params, changes, cls.name)))
     reason = method.supports(data)
     if reason is not None:
@@ -199,12 +209,19 @@ def tiny_run(
     method.setup(data, run)
     networks = method.fit(data, run)
     networks.train(False)
-    probabilities = run.predict(lambda images: method.predict(networks, images))
+    forecasts = run.final_forecasts() if cls.task == "bags" else {"": run.predict(lambda images: method.predict(networks, images))}
     judgements = {"label_quality": method.label_quality(), "suspects": method.suspects(), "corrected_labels": method.corrected_labels()}
     if isinstance(method, MaskMethod):
         judgements |= {"pixel_quality": method.pixel_quality(), "pixel_suspects": method.pixel_suspects()}
+    if cls.task == "bags":
+        judgements |= tile_judgements(method, forecasts)
     known = {name: value for name, value in judgements.items() if value is not None}
-    return TinyRun(data, method, run, networks, probabilities, {**known, **method.sample_columns()})
+    return TinyRun(data, method, run, networks, forecasts[""], {**known, **method.sample_columns()})
+
+
+def needs_pixels(cls: type[Method]) -> bool:
+    """Whether the manifest says so."""
+    return "pixels" in cls.manifest.get("needs", [])
 
 
 def with_used(method: Method) -> Method:
@@ -236,7 +253,8 @@ def parameters_are_sound(cls: Any) -> None:
 
 
 def trains_and_predicts(cls: type[Method]) -> None:
-    """Probabilities are (n, K), of masks (n, T, J, H, W), finite, non-negative and sum to one over the classes."""
+    """Probabilities are (n, K), of masks (n, T, J, H, W), finite, non-negative and sum to one over the classes; of bags, scores of the
+    tiles lie in [0, 1]."""
     _check_probabilities(tiny_run(cls))
 
 
@@ -248,6 +266,8 @@ def _check_probabilities(result: TinyRun) -> None:
     assert p.shape == expected, f"predict gives {tuple(p.shape)} for {of[0]} images of {data.num_classes} classes, not {expected}"
     assert torch.isfinite(p).all() and (p >= 0).all(), "probabilities must be finite and non-negative"
     assert torch.allclose(p.sum(dim=axis), torch.ones(of), atol=1e-4), "probabilities must sum to one"
+    if isinstance(data, BagData):
+        check_tile_scores(data, result.judgements)
 
 
 def judges_every_label(cls: type[Method]) -> None:
@@ -268,6 +288,8 @@ def _check_judgements(result: TinyRun) -> None:
     elif corrected is not None:
         assert corrected.shape == (n,) and corrected.dtype == torch.int64, "corrected_labels must be (n,) int64"
         assert ((corrected >= -1) & (corrected < K)).all(), "corrected labels must lie in [-1, K)"
+    if isinstance(method, BagMethod) and isinstance(data, BagData):
+        check_pseudo_labels(method, data)
     for name, column in method.sample_columns().items():
         assert column.shape == (n,), f"sample column {name} has shape {tuple(column.shape)}"
     assert all(np.isfinite(float(value)) for value in method.diagnostics().values()), "diagnostics must be finite numbers"
@@ -289,10 +311,12 @@ def _check_pixels(method: Method, data: TrainingData) -> None:
 def a_gradient_reaches_every_parameter(cls: type[Method]) -> None:
     """Every parameter of every network has moved away from its initial value after training."""
     result = tiny_run(cls)
-    fresh = result.run.networks(len(result.networks))
+    design = result.method.design() if isinstance(result.method, BagMethod) else {}
+    fresh = result.run.networks(len(result.networks), **design)
     for network, start in zip(result.networks, fresh, strict=True):
         initial = dict(start.named_parameters())
         still = [name for name, value in network.named_parameters() if torch.equal(value, initial[name])]
+        still = [name for name in still if not name.startswith("encoder.head.")]  # of bags, for who contrasts tiles
         assert not still, f"no gradient reaches {', '.join(still[:3])}"
 
 
@@ -304,15 +328,24 @@ def repeats_exactly(cls: type[Method]) -> None:
 
 def resumes_exactly(cls: type[Method]) -> None:
     """Killed after any epoch of any stage and started again, the run ends as if it had never been killed."""
-    whole = tiny_run(cls)
+    _check_resume(cls, 7)
+
+
+def resumes_exactly_on_pixels(cls: type[Method]) -> None:
+    """The same where tiles are images, which are augmented and have an encoder."""
+    _check_resume(cls, 3, channels=3, size=(16, 16))
+
+
+def _check_resume(cls: type[Method], most: int, **data: Any) -> None:
+    whole = tiny_run(cls, **data)
     observer = whole.run._observer
     assert isinstance(observer, _Killer)
-    points = sorted({round(x) for x in np.linspace(0, observer.epochs, num=min(7, observer.epochs + 1))})  # the last: after training
+    points = sorted({round(x) for x in np.linspace(0, observer.epochs, num=min(most, observer.epochs + 1))})  # the last: after training
     for point in points:
         with tempfile.TemporaryDirectory() as folder:
             with contextlib.suppress(_KilledError):
-                tiny_run(cls, folder=Path(folder), kill_after=point)
-            resumed = tiny_run(cls, folder=Path(folder))
+                tiny_run(cls, folder=Path(folder), kill_after=point, **data)
+            resumed = tiny_run(cls, folder=Path(folder), **data)
         differing = _differences(whole, resumed)
         assert not differing, f"killed after epoch {point}, it ends with other {differing}"
 
@@ -345,9 +378,18 @@ def survives_odd_labels(cls: type[Method]) -> None:
 
 def survives_odd_masks(cls: type[Method]) -> None:
     """No wrong masks; empty masks; a void image; all of one patient; one class only. What nothing can be learned from may be refused."""
-    for name, (data, must_train) in odd_masks().items():
+    _check_odd(cls, {name: ({"masks": data}, must_train) for name, (data, must_train) in odd_masks().items()})
+
+
+def survives_odd_bags(cls: type[Method]) -> None:
+    """No wrong labels; bags of one tile; one positive bag; one class only. What nothing can be learned from may be refused."""
+    _check_odd(cls, {name: ({"bags": data}, must_train) for name, (data, must_train) in odd_bags().items()})
+
+
+def _check_odd(cls: type[Method], cases: dict[str, tuple[dict[str, Any], bool]]) -> None:
+    for name, (data, must_train) in cases.items():
         try:
-            result = tiny_run(cls, masks=data)
+            result = tiny_run(cls, **data)
         except _NotApplicableError:
             continue
         except BenchmarkError as error:
@@ -359,8 +401,9 @@ def survives_odd_masks(cls: type[Method]) -> None:
 
 def takes_gray_and_oblong_images(cls: type[Method]) -> None:
     """One channel, and height unlike width."""
-    tiny_run(cls, channels=1)
-    tiny_run(cls, size=(12, 20) if cls.task == "segmentation" else (8, 12))
+    square, oblong = {"segmentation": ((16, 16), (12, 20)), "bags": ((16, 16), (16, 20))}.get(cls.task, ((8, 8), (8, 12)))
+    tiny_run(cls, channels=1, size=square)
+    tiny_run(cls, channels=3, size=oblong)
 
 
 def takes_several_tasks_and_classes(cls: type[Method]) -> None:
@@ -373,13 +416,12 @@ def takes_several_tasks_and_classes(cls: type[Method]) -> None:
 
 def takes_frozen_features(cls: type[Method]) -> None:
     """Trains a head on features instead of images; a method that needs pixels says so in ``supports`` and its manifest."""
-    needs_pixels = "pixels" in cls.manifest.get("needs", [])
     try:
         tiny_run(cls, channels=6, size=FEATURES)
     except _NotApplicableError:
-        assert needs_pixels, 'supports() refuses features: add needs=["pixels"]'
+        assert needs_pixels(cls), 'supports() refuses features: add needs=["pixels"]'
         raise
-    assert not needs_pixels, "the manifest says that it needs pixels, and supports() takes features: make them agree"
+    assert not needs_pixels(cls), "the manifest says that it needs pixels, and supports() takes features: make them agree"
 
 
 def asks_the_oracle_openly(cls: type[Method]) -> None:
@@ -415,3 +457,18 @@ MASK_METHOD_CHECKS: tuple[Callable[[Any], None], ...] = (
     asks_the_oracle_openly,
 )
 """Those of methods for masks; frozen features have no masks."""
+
+BAG_METHOD_CHECKS: tuple[Callable[[Any], None], ...] = (
+    parameters_are_sound,
+    trains_and_predicts,
+    judges_every_label,
+    a_gradient_reaches_every_parameter,
+    repeats_exactly,
+    resumes_exactly,
+    resumes_exactly_on_pixels,
+    survives_odd_bags,
+    takes_gray_and_oblong_images,
+    takes_frozen_features,
+    asks_the_oracle_openly,
+)
+"""Those of methods for bags."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmark.api import Dataset, Noise, Samples
+from benchmark.bags.arrays import BagArrays
+from benchmark.bags.checks import check_bags
+from benchmark.conformance_bags import bag_samples
 from benchmark.conformance_data import class_samples, mask_samples
 from benchmark.data.options import NAMES as OPTION_NAMES
 from benchmark.params import defaults, ranges, resolve
@@ -24,8 +28,8 @@ class NotApplicableError(Exception):
 
 
 def dataset_keeps_the_contract(cls: type[Dataset]) -> None:
-    """Arrays as :class:`~benchmark.api.Arrays` or, of masks, :class:`~benchmark.segmentation.arrays.MaskArrays` describes them, the same
-    at every load; a stable fingerprint."""
+    """Arrays as :class:`~benchmark.api.Arrays` or, of masks, :class:`~benchmark.segmentation.arrays.MaskArrays`, of bags
+    :class:`~benchmark.bags.arrays.BagArrays` describes them, the same at every load; a stable fingerprint."""
     missing = [key for key in ("version", "licence", "citation") if key not in cls.manifest]
     assert not missing, f"the manifest lacks {', '.join(missing)}"
     taken = set(ranges(cls.Params)) & set(OPTION_NAMES)
@@ -40,6 +44,9 @@ def dataset_keeps_the_contract(cls: type[Dataset]) -> None:
         if cls.task == "segmentation":
             assert isinstance(first, MaskArrays), f"load() must return MaskArrays, not {type(first).__name__}"
             checked_masks(first, plugin, cls.name, Path(folder))
+        elif cls.task == "bags":
+            assert isinstance(first, BagArrays), f"load() must return BagArrays, not {type(first).__name__}"
+            check_bags(first, cls.name)
         else:
             check_arrays(first, cls.name)
     assert np.array_equal(first.images, second.images), "two loads give other images"
@@ -49,8 +56,17 @@ def dataset_keeps_the_contract(cls: type[Dataset]) -> None:
 def noise_keeps_the_contract(cls: type[Noise]) -> None:
     """A pure function: labels in range, the input untouched, the same draw from the same generator."""
     _needs_no_argument(cls)
+    _check_labels(cls, class_samples(tuple(cls.manifest.get("made_for", "abcde"))))
+
+
+def noise_keeps_the_contract_on_bags(cls: type[Noise]) -> None:
+    """The same of labels of bags: two classes, and nothing but labels to go by."""
+    _needs_no_argument(cls)
+    _check_labels(cls, bag_samples())
+
+
+def _check_labels(cls: type[Noise], samples: Samples) -> None:
     plugin = cls(resolve(cls.Params, {}, cls.name))
-    samples = class_samples(tuple(cls.manifest.get("made_for", "abcde")))
     labels, k = samples.labels, samples.num_classes
     first = _drawn_twice(plugin, samples)
     assert first.shape == labels.shape and first.dtype == np.int64, "noisy labels must be (n,) int64"
@@ -74,10 +90,19 @@ def noise_keeps_the_contract_on_masks(cls: type[Noise]) -> None:
     assert "version" in cls.manifest, "the manifest lacks version"
 
 
+NOISE_CHECKS: dict[str, Callable[[Any], None]] = {
+    "classification": noise_keeps_the_contract,
+    "segmentation": noise_keeps_the_contract_on_masks,
+    "bags": noise_keeps_the_contract_on_bags,
+}
+"""Task → the contract of noise on its labels."""
+
+
 def _drawn_twice(plugin: Noise, samples: Samples) -> Any:
     before = samples.labels.copy()
-    first, second = (plugin.apply(samples, numpy_generator("conformance")) for _ in range(2))
-    assert np.array_equal(samples.labels, before), "the input was changed in place"
+    first = plugin.apply(samples, numpy_generator("conformance"))
+    assert np.array_equal(samples.labels, before), "the input was changed in place"  # a second draw might flip back what the first did
+    second = plugin.apply(samples, numpy_generator("conformance"))
     assert np.array_equal(first, second), "the same generator gives another draw"
     return first
 

@@ -68,6 +68,38 @@ class $cls(MaskMethod):
         return pixel_mean((1 - (-self.params.q * negative_log).exp()) / self.params.q, batch.labels)
 '''
 
+_BAG_METHOD = '''\
+"""$name: how it calls slides, and finds the tiles that decide it, in one line."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+
+from benchmark.api import hp, method
+from benchmark.bags.method import BagMethod
+
+
+@method("$name", task="bags", paper="Authors, Title, Venue Year", year=2018, family="attention", needs=[], cost=1.0)
+class $cls(BagMethod):
+    """Cross-entropy of bags with smoothed labels on gated attention: an example to replace (Ilse et al., ICML 2018).
+
+    A method sees the tiles of all bags in one table with offsets, and given labels of bags, 0 or 1; never the truth, nor labels of tiles.
+    """
+
+    @dataclass(frozen=True)
+    class Params:
+        """Default, range and help of each hyperparameter; sweeps read them from here."""
+
+        smoothing: float = hp(0.1, 0.0, 0.4, help="share of wrong labels that is taken for granted")
+
+    pooling = "abmil"  # or max_pool, mean_pool, dsmil, dsmil_light
+
+    def bag_loss(self, output, batch):
+        """The loss of one batch of bags, a scalar; output has bag_logits (b,), instance_logits (M,) and attention (M,)."""
+        target = batch.labels * (1 - 2 * self.params.smoothing) + self.params.smoothing
+        return F.binary_cross_entropy_with_logits(output.bag_logits, target)
+'''
+
 _DATASET = '''\
 """$name: what the images show and where they come from, in one line."""
 
@@ -141,7 +173,11 @@ class $cls(Noise):
         return noisy
 '''
 
-_TEMPLATES = {"classification": {"method": _METHOD, "dataset": _DATASET, "noise": _NOISE}, "segmentation": {"method": _MASK_METHOD}}
+_TEMPLATES = {
+    "classification": {"method": _METHOD, "dataset": _DATASET, "noise": _NOISE},
+    "segmentation": {"method": _MASK_METHOD},
+    "bags": {"method": _BAG_METHOD},
+}
 """Task → kind → a plugin's source."""
 
 
