@@ -82,12 +82,11 @@ def _training(predictions: Mapping[str, np.ndarray], tasks: Sequence[str], J: in
     if "train_quality" in predictions:
         groups["ranking"] = image_ranking(predictions["train_quality"], overlap(given, true, J)["dice"].mean(axis=(1, 2)))
     if "train_corrected" in predictions:
-        after = predictions["train_corrected"]
-        known = true != VOID
-        total = max(int(np.count_nonzero(known)), 1)
         groups["correction"] = {}
-        for when, masks in (("before", given), ("after", after)):
-            groups["correction"][f"noise_{when}"] = int(np.count_nonzero((masks != true) & known)) / total
+        for when, masks in (("before", given), ("after", predictions["train_corrected"])):
+            known = (masks != VOID) & (true != VOID)
+            wrong = int(np.count_nonzero((masks != true) & known))
+            groups["correction"][f"noise_{when}"] = wrong / max(int(np.count_nonzero(known)), 1)
             groups["correction"][f"dice_{when}"] = float(overlap(masks, true, J)["dice"].mean())
     return groups
 
