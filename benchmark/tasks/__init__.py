@@ -60,7 +60,7 @@ TASKS: dict[str, TaskDefaults] = {
         number_means="mask",
         headline="dice",
         protocols={
-            "quick": {"backbone": "vnet_small", "batch_size": 8, "augmentation": "none", "lr_schedule": "cosine", "lr": 2e-3},
+            "quick": {"backbone": "vnet_small", "batch_size": 4, "augmentation": "none", "lr_schedule": "cosine", "lr": 2e-3},
             "standard": {"backbone": "vnet2d", "epochs": 60, "batch_size": 8, "lr_schedule": "cosine", "precision": "auto"},
             "paper": {
                 "backbone": "vnet2d", "epochs": 500, "batch_size": 4, "lr_schedule": "constant", "augmentation": "none",
