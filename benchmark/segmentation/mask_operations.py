@@ -59,7 +59,8 @@ class Radius:
         """The radius for one (H, W) bool mask, in pixels.
 
         A relative one goes by the area of the object that a foreground pixel belongs to, on average (Σ a² / Σ a over the objects, which
-        touch at corners too): many small nuclei are not one large object, and a stray pixel hardly counts.
+        touch at corners too): many small nuclei are not one large object, and a stray pixel hardly counts. It is rounded to whole
+        pixels: less than one would leave most masks as they are.
         """
         if not self.relative or not mask.any():
             return self.value * (not self.relative)
@@ -67,7 +68,7 @@ class Radius:
 
         found, _ = ndimage.label(mask, structure=np.ones((3, 3), dtype=bool))
         areas = np.bincount(found.reshape(-1))[1:].astype(np.float64)
-        return self.value * math.sqrt(float((areas**2).sum() / areas.sum()))
+        return float(round(self.value * math.sqrt(float((areas**2).sum() / areas.sum()))))
 
     def __str__(self) -> str:
         return f"{RELATIVE}{self.value:g}" if self.relative else f"{self.value:g}"

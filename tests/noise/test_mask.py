@@ -43,7 +43,7 @@ def test_exactly_alpha_of_each_tasks_masks(make: Make) -> None:
 def test_pixels_relative_and_one_radius_a_task(make: Make) -> None:
     labels = discs(2, 5, 8, 3)
     noisy = make("mask", alpha=1, beta="2+rel0.25+1", kinds="dilate").apply(samples(labels), RNG)
-    for task, radius in enumerate((2, 0.25 * np.sqrt(labels[0, 1].sum()), 1)):
+    for task, radius in enumerate((2, round(0.25 * np.sqrt(labels[0, 1].sum())), 1)):
         assert np.array_equal(noisy[0, task] == 1, dilate(labels[0, task] == 1, radius))
     noisy = make("mask", alpha=1, beta=2.5, kinds="erode").apply(samples(labels), RNG)
     assert np.array_equal(noisy[1, 1] == 1, erode(labels[1, 1] == 1, 2.5))
