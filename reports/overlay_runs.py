@@ -13,9 +13,9 @@ import numpy as np
 
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.masks import organ_names
-from benchmark.metrics.segmentation import overlap
 from benchmark.seeds import numpy_generator
 from benchmark.segmentation import VOID
+from benchmark.segmentation.overlap import overlap
 from reports import overlays
 from reports.escape import one_line
 from reports.overlays import Strip, Tile

@@ -8,8 +8,9 @@ import numpy as np
 
 from benchmark.metrics.detection import detection
 from benchmark.metrics.pixels import image_ranking, pixel_calibration, pixel_detection, pixel_detection_by_class
-from benchmark.metrics.segmentation import overlap, segmentation
+from benchmark.metrics.segmentation import segmentation
 from benchmark.segmentation import VOID
+from benchmark.segmentation.overlap import overlap
 
 Metrics = dict[str, float | None]
 

@@ -1,8 +1,8 @@
 """Networks for masks by name: images → logits of every task's classes at every pixel, and one feature vector an image.
 
 ``vnet2d`` is the two-dimensional V-Net (Milletari, Navab and Ahmadi 2016) of Zhang et al. (2020); with one channel and one task of
-two classes it has 1,151,932 parameters. ``vnet_small`` is the same with about a third of its channels and a wider head. ``unet:timm:<name>`` puts
-a light decoder on any timm model that gives feature maps.
+two classes it has 1,151,932 parameters. ``vnet_small`` is the same with about a third of its channels and a wider head.
+``unet:timm:<name>`` puts a light decoder on any timm model that gives feature maps.
 """
 
 from __future__ import annotations

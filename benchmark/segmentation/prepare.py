@@ -22,6 +22,7 @@ from benchmark.seeds import numpy_generator
 from benchmark.segmentation import VOID
 from benchmark.segmentation.arrays import MaskArrays
 from benchmark.segmentation.checks import MOST_VALUES
+from benchmark.segmentation.overlap import overlap
 from benchmark.spec import RunSpec
 from benchmark.splits import split_indices
 
@@ -112,8 +113,6 @@ def record_masks(
         task every class's pixels mostly carry their own label), and ``masks_changed`` (share of the images' masks), ``dice`` (mean of
         the changed masks' objects), ``emptied`` (masks of which an object is gone), and ``tasks``, the same four of each task.
     """
-    from benchmark.metrics.segmentation import overlap
-
     J = len(classes)
     dice = overlap(noisy, true, J)["dice"]
     present = np.stack([(true == j).any(axis=(2, 3)) for j in range(1, J)], axis=-1)

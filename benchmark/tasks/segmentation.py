@@ -12,7 +12,6 @@ from torch import Tensor
 
 from benchmark.api import Dataset, Method, TrainingData
 from benchmark.errors import BenchmarkError
-from benchmark.metrics.segmentation import overlap
 from benchmark.prepare import PreparedData
 from benchmark.seeds import numpy_generator
 from benchmark.segmentation import VOID
@@ -20,6 +19,7 @@ from benchmark.segmentation.arrays import MaskArrays
 from benchmark.segmentation.augment import JointAugmenter
 from benchmark.segmentation.method import MaskMethod
 from benchmark.segmentation.networks import build_segmentation_network
+from benchmark.segmentation.overlap import overlap
 from benchmark.segmentation.prepare import checked_masks, prepare_masks
 from benchmark.spec import RunSpec, TrainingProtocol
 from benchmark.tasks.base import Arrays, Task, image_judgements
