@@ -78,16 +78,16 @@ def train_masks() -> Callable[..., TinyRun | None]:
 
 @pytest.fixture
 def discs() -> Callable[..., tuple[TrainingData, np.ndarray]]:
-    """``discs(n, size, seed, wrong)``: bright discs on a dark ground; in a share of the given masks the disc is far too large or small."""
+    """``discs(n, size, seed, wrong)``: bright discs on a dark ground, a share of whose masks is too large, too small or elsewhere."""
 
-    def make(n=24, size=16, seed=0, wrong=0.4, change=3.0):
+    def make(n=24, size=16, seed=0, wrong=0.4, change=3.0, misplaced=False):
         rng = np.random.default_rng(seed)
         rows, columns = np.mgrid[:size, :size]
         distance = np.stack([np.hypot(rows - r, columns - c) for r, c in rng.uniform(0.35, 0.65, (n, 2)) * size])
         truth = (distance < size / 4).astype(np.uint8)[:, None]
         given = truth.copy()
         for i in rng.choice(n, round(wrong * n), replace=False):
-            given[i, 0] = distance[i] < size / 4 + rng.choice([-change, change])
+            given[i, 0] = distance[rng.integers(n)] < size / 4 if misplaced else distance[i] < size / 4 + rng.choice([-change, change])
         images = (60 + 90 * truth + rng.normal(0, 20, truth.shape)).clip(0, 255).astype(np.uint8)
         return TrainingData(torch.from_numpy(images), torch.from_numpy(given), 2, ("ground", "disc"), ("disc",)), truth
 
