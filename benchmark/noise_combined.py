@@ -47,8 +47,8 @@ class Combined(Noise):
         return json.dumps(found) if any(print_ is not None for print_ in found) else None
 
     def apply(self, samples: Samples, rng: np.random.Generator) -> np.ndarray:
-        """(n,) int64 after the last part; errors as those of the parts."""
-        labels = np.array(samples.labels, dtype=np.int64)
+        """The labels after the last part; errors as those of the parts."""
+        labels = np.array(samples.labels)
         for part, own in zip(self.parts, rng.spawn(len(self.parts)), strict=True):
             if part.absolute:
                 given = part.apply(samples, own)

@@ -21,6 +21,7 @@ from benchmark.noise_record import record as record_noise
 from benchmark.registry import Registry
 from benchmark.resolve import dataset_fingerprint, instantiate_dataset, instantiate_noise, open_dataset, refuse_changed_noise
 from benchmark.seeds import numpy_generator
+from benchmark.segmentation import VOID
 from benchmark.spec import PluginSpec, RunSpec, canonical_json
 from benchmark.splits import split_indices
 from benchmark.tasks import task_of
@@ -57,8 +58,11 @@ class PreparedData:
 
     @property
     def wrong(self) -> np.ndarray:
-        """(n,) bool: the training samples whose label is wrong for their image, in any pixel where it is a mask."""
-        differs = self.labels["train"] != self.truth["train"]
+        """(n,) bool: the training samples whose label is wrong for their image, in any pixel where it is a mask (void is not wrong)."""
+        given, true = self.labels["train"], self.truth["train"]
+        differs = given != true
+        if given.ndim > 1:
+            differs &= (given != VOID) & (true != VOID)
         return differs.reshape(len(differs), -1).any(axis=1) | self.foreign["train"]
 
 

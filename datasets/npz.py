@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmark.api import SPLITS, Arrays, Dataset, dataset, hp
+from benchmark.data.npz_archive import as_images, as_split, checksum, one_an_image, read_arrays, words
 from benchmark.errors import BenchmarkError
 
 KNOWN = ("images", "labels", "clean_labels", "classes", "groups", "split", "hardness", "paths")
@@ -46,7 +46,7 @@ class Npz(Dataset):
     @property
     def augmentation(self) -> tuple[str, ...]:  # type: ignore[override]
         """What the user's ``augment`` names."""
-        return tuple(name.strip() for name in self.params.augment.split("+") if name.strip() and name.strip() != "none")
+        return tuple(name for name in words(self.params.augment) if name != "none")
 
     def load(self, root: Path) -> Arrays:
         """Read the arrays; ``root`` is not used.
@@ -55,21 +55,18 @@ class Npz(Dataset):
             BenchmarkError: no such file, not a whole .npz, an array is missing, of another kind or of another length.
         """
         path = self._path()
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                found = set(archive.files)
-                if {"images", "labels"} <= found:
-                    arrays = {name: archive[name] for name in KNOWN if name in found}
-                elif "train_images" in found and "train_labels" in found:
-                    arrays = _joined({name: archive[name] for name in MEDMNIST if name in found}, path)
-                else:
-                    listed = ", ".join(sorted(found)[:8]) or "nothing"
-                    raise BenchmarkError(f"npz: {path} holds {listed}; expected images and labels, or train_images, train_labels, …")
-        except BenchmarkError:
-            raise
-        except Exception as error:  # zipfile and numpy raise whatever a broken file makes them trip over
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise BenchmarkError(f"npz: {path} cannot be read: {reason}; only whole archives of plain arrays") from error
+
+        def chosen(found: set[str]) -> Iterable[str]:
+            if {"images", "labels"} <= found:
+                return [name for name in KNOWN if name in found]
+            if {"train_images", "train_labels"} <= found:
+                return [name for name in MEDMNIST if name in found]
+            listed = ", ".join(sorted(found)[:8]) or "nothing"
+            raise BenchmarkError(f"npz: {path} holds {listed}; expected images and labels, or train_images, train_labels, …")
+
+        arrays = read_arrays(path, "npz", chosen)
+        if "images" not in arrays:
+            arrays = _joined(arrays, path)
         return self._checked(arrays, path)
 
     def fingerprint(self, root: Path) -> str:
@@ -78,13 +75,7 @@ class Npz(Dataset):
         Raises:
             BenchmarkError: no such file, or not a whole .npz.
         """
-        path = self._path()
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = sorted((item.filename, item.file_size, item.CRC) for item in archive.infolist())
-        except Exception as error:  # as above
-            raise BenchmarkError(f"npz: {path} is not a whole .npz file: {error}") from error
-        return f"{super().fingerprint(root)}-{hashlib.sha256(repr(members).encode()).hexdigest()[:16]}"
+        return f"{super().fingerprint(root)}-{checksum(self._path(), 'npz')}"
 
     def _path(self) -> Path:
         if not self.params.path:
@@ -95,33 +86,27 @@ class Npz(Dataset):
         return path
 
     def _checked(self, arrays: dict[str, np.ndarray], path: Path) -> Arrays:
-        images = arrays["images"]
-        if images.ndim == 3:
-            images = images[..., None]
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
-            raise BenchmarkError(
-                f"npz: images in {path} are {images.dtype} {images.shape}; expected uint8 (n, H, W), (n, H, W, 1) or (n, H, W, 3)"
-            )
+        images = as_images(arrays["images"], path, "npz")
         n = len(images)
         labels = _integers(arrays, "labels", n, path)
         clean = _integers(arrays, "clean_labels", n, path) if "clean_labels" in arrays else None
         classes = self._classes(arrays, max(int(labels.max(initial=0)), -1 if clean is None else int(clean.max(initial=0))) + 1, path)
         for name in ("groups", "split", "hardness", "paths"):
-            if name in arrays and arrays[name].shape != (n,):
-                raise BenchmarkError(f"npz: {name} in {path} has shape {arrays[name].shape} for {n} images; expected ({n},)")
+            if name in arrays:
+                one_an_image(name, arrays[name], n, path, "npz")
         return Arrays(
-            np.ascontiguousarray(images),
+            images,
             labels,
             classes,
             clean_labels=clean,
-            split=_split(arrays["split"], path) if "split" in arrays else None,
+            split=as_split(arrays["split"], path, "npz") if "split" in arrays else None,
             groups=np.unique(arrays["groups"], return_inverse=True)[1].astype(np.int64) if "groups" in arrays else None,
             hardness=arrays["hardness"].astype(np.float32) if "hardness" in arrays else None,
             paths=tuple(map(str, arrays["paths"])) if "paths" in arrays else None,
         )
 
     def _classes(self, arrays: dict[str, np.ndarray], least: int, path: Path) -> tuple[str, ...]:
-        named = tuple(word.strip() for word in self.params.classes.split("+") if word.strip())
+        named = words(self.params.classes)
         if not named and "classes" in arrays:
             named = tuple(map(str, arrays["classes"].reshape(-1)))
         if named and len(named) < least:
@@ -137,7 +122,7 @@ def _joined(parts: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
             continue
         if f"{part}_labels" not in parts:
             raise BenchmarkError(f"npz: {path} has {part}_images but no {part}_labels")
-        images.append(parts[f"{part}_images"])
+        images.append(np.atleast_1d(parts[f"{part}_images"]))
         labels.append(parts[f"{part}_labels"].reshape(-1))
         if len(images[-1]) != len(labels[-1]):
             raise BenchmarkError(f"npz: {path} has {len(images[-1])} {part}_images but {len(labels[-1])} {part}_labels")
@@ -159,16 +144,3 @@ def _integers(arrays: dict[str, np.ndarray], name: str, n: int, path: Path) -> n
     if n and values.min() < 0:
         raise BenchmarkError(f"npz: {name} in {path} go down to {values.min()}; expected 0 to K - 1")
     return values.astype(np.int64)
-
-
-def _split(values: np.ndarray, path: Path) -> np.ndarray:
-    """(n,) int8 codes of the parts."""
-    if values.dtype.kind in "US":
-        words = values.astype(str)
-        strange = sorted(set(words.tolist()) - set(SPLITS))
-        if strange:
-            raise BenchmarkError(f"npz: split in {path} holds '{strange[0]}'; expected {', '.join(SPLITS)} or 0, 1, 2")
-        return np.array([SPLITS.index(word) for word in words.tolist()], dtype=np.int8)
-    if values.dtype.kind not in "iu" or (len(values) and not 0 <= int(values.min()) <= int(values.max()) < len(SPLITS)):
-        raise BenchmarkError(f"npz: split in {path} must hold {', '.join(SPLITS)} or 0, 1, 2")
-    return values.astype(np.int8)

@@ -6,6 +6,8 @@ from benchmark.api import method
 from benchmark.segmentation.method import MaskMethod
 
 
-@method("seg_ce", task="segmentation", paper="", year=0, family="baseline", needs=[], cost=1.0)
+@method(
+    "seg_ce", task="segmentation", paper="cross-entropy, the baseline without any defence", year=None, family="baseline", needs=[], cost=1.0
+)
 class SegmentationCrossEntropy(MaskMethod):
     """Cross-entropy of all pixels on the given masks; the floor that every method for masks is compared with."""

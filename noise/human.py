@@ -37,7 +37,8 @@ class HumanNoise(Noise):
         """
         given = samples.given
         if given is None:
-            raise BenchmarkError("human noise needs a data set with reference labels beside the given ones; use symmetric:0.2 here, say")
+            other = "mask:0.5" if samples.tasks else "symmetric:0.2"
+            raise BenchmarkError(f"human noise needs a data set with reference labels beside the given ones; use {other} here, say")
         if len(given) != len(samples.labels):
             raise BenchmarkError(f"human noise: {len(given)} given labels for {len(samples.labels)} true ones")
         return np.array(given)

@@ -239,6 +239,47 @@ def test_a_module_of_one_plugin_does_not_make_another_stale(copy_of_package: Pat
     assert stale_after(copy_of_package, ["noise_tools.py"], spec("ce", noise="none")) == []
 
 
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    """A data set of masks, so that nothing but the task leads to their code."""
+    file = tmp_path / "some_masks.py"
+    file.write_text(
+        "from benchmark.api import Dataset, dataset\n"
+        '@dataset("some_masks", task="segmentation", version=1)\n'
+        "class SomeMasks(Dataset):\n    pass\n"
+    )
+    return file
+
+
+def both_hashes(masks: Path) -> tuple[str, str]:
+    """Of a run on classes and of one on masks."""
+    module._closure.cache_clear()
+    registry = Registry([masks])
+    return code_hash(spec("ce"), registry), code_hash(spec("seg_ce", dataset="some_masks", noise="none"), registry)
+
+
+@pytest.mark.parametrize(
+    ("names", "stale"),
+    [
+        (["segmentation/prepare.py"], (False, True)),
+        (["tasks/segmentation.py"], (False, True)),
+        (["segmentation/networks.py", "segmentation/losses.py", "segmentation/augment.py", "segmentation/method.py"], (False, True)),
+        (["tasks/classification.py"], (True, False)),
+        (["tasks/base.py"], (True, True)),  # the default suspects
+        (["tasks/__init__.py", "metrics/masks.py", "training/names.py"], (False, False)),  # names and scores
+    ],
+)
+def test_code_for_one_kind_of_labels_leaves_runs_on_the_other_alone(
+    copy_of_package: Path, masks: Path, names: list[str], stale: tuple[bool, bool]
+) -> None:
+    before = both_hashes(masks)
+    for name in names:
+        with (copy_of_package / name).open("a", encoding="utf-8") as file:
+            file.write("\nADDED = 1\n")
+    after = both_hashes(masks)
+    assert (before[0] != after[0], before[1] != after[1]) == stale
+
+
 def test_every_part_of_a_cell_counts() -> None:
     registry = Registry()
     found = {code_hash(s, registry) for s in (spec(), spec("hsa"), spec(dataset="tissue"), spec(noise="pairflip"), spec(noise="none"))}

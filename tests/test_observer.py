@@ -132,3 +132,83 @@ def test_a_half_written_line_does_not_spoil_the_next(tmp_path: Path) -> None:
     (tmp_path / "history.jsonl").write_text('{"epoch": 0}\n{"epo')
     observer(tmp_path).after_epoch(line(1), None)
     assert [row["epoch"] for row in read_lines(tmp_path / "history.jsonl")] == [0, 1]
+
+
+# ------------------------------------------------------------------------------------------------------------- masks
+
+MASKS = {
+    "test": np.array([[[[0, 1], [1, 0]]], [[[0, 0], [0, 0]]], [[[1, 1], [1, 255]]]], dtype=np.uint8),
+    "val": np.array([[[[0, 1], [1, 255]]]], dtype=np.uint8),
+}
+
+
+def mask_observer(folder: Path) -> RunObserver:
+    """Three test images and one for validation, of one task of two classes and 2 × 2 pixels."""
+    images = {part: torch.zeros(len(masks), 1, 2, 2, dtype=torch.uint8) for part, masks in MASKS.items()}
+    history = SampleHistory(2, 3, torch.device("cpu"))
+    wrong = torch.tensor([True, False])
+    return RunObserver(folder / "history.jsonl", images, MASKS, wrong, history, 2, lambda line: None, task_of("segmentation"))
+
+
+def seen(test: list[float], val: list[float], **more: list[float]) -> Callable[[Tensor], dict[str, Tensor]]:
+    """The object's probability at each pixel, the same for every image of a part."""
+
+    def forecast(ones: list[float], n: int) -> Tensor:
+        of_one = torch.tensor(ones).view(1, 1, 1, 2, 2).expand(n, 1, 1, 2, 2)
+        return torch.cat([1 - of_one, of_one], dim=2)
+
+    def predict(images: Tensor) -> dict[str, Tensor]:
+        n = images.shape[0]
+        return {"": forecast(test if n == 3 else val, n)} | {name: forecast(values, n) for name, values in more.items()}
+
+    return predict
+
+
+DIAGONAL, TOP, EMPTY = [0.1, 0.9, 0.9, 0.1], [0.9, 0.9, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1]
+
+
+def test_masks_are_scored_by_dice_and_void_is_left_out(tmp_path: Path) -> None:
+    watch = mask_observer(tmp_path)
+    watch.after_epoch(line(0), seen(DIAGONAL, [0.1, 0.9, 0.6, 0.9], one=EMPTY))
+    row = read_lines(tmp_path / "history.jsonl")[0]
+    # right; an object where nothing is; two of three pixels, the void one apart
+    assert row["test_dice"] == pytest.approx((1 + 0 + 2 * 2 / (2 + 3)) / 3)
+    assert row["test_dice_one"] == pytest.approx((0 + 1 + 0) / 3)  # two empty masks agree
+    assert row["val_dice"] == 1.0
+    assert row["val_nll"] == pytest.approx(-(2 * np.log(0.9) + np.log(0.6)) / 3)
+    assert not any("accuracy" in name for name in row)
+
+
+def test_of_masks_only_the_selected_epoch_keeps_probabilities(tmp_path: Path) -> None:
+    watch = mask_observer(tmp_path)
+    watch.after_epoch(line(0), seen(TOP, [0.1, 0.6, 0.6, 0.1], one=TOP))
+    watch.after_epoch(line(1), seen(DIAGONAL, EMPTY, one=EMPTY))
+    watch.after_epoch(line(2), seen(EMPTY, [0.1, 0.9, 0.9, 0.1], one=DIAGONAL))
+    found = watch.predictions()
+    assert (found["epoch_selected"], found["epoch_best"], found["epochs_last_k"].tolist()) == (2, 1, [1, 2])  # 2 ties with 0 and is surer
+    assert found["test_selected"].shape == (3, 1, 2, 2, 2) and found["test_selected"].dtype == np.float16
+    assert found["val_selected"].shape == (1, 1, 2, 2, 2) and found["val_selected"].dtype == np.float16
+    assert found["test_last_k"].shape == (2, 3, 1, 2, 2) and found["test_last_k"].dtype == np.uint8
+    assert found["test_last_k"][:, 0, 0].tolist() == [[[0, 1], [1, 0]], [[0, 0], [0, 0]]]
+    assert found["test_best"].dtype == found["aux_one"].dtype == np.uint8
+    assert found["test_best"][0, 0].tolist() == found["aux_one"][2, 0].tolist() == [[0, 1], [1, 0]]
+
+
+def test_masks_come_back_from_a_checkpoint(tmp_path: Path) -> None:
+    watch = mask_observer(tmp_path)
+    watch.after_epoch(line(0), seen(TOP, DIAGONAL, one=TOP))
+    torch.save(watch.state_dict(), tmp_path / "state.pt")
+    resumed = mask_observer(tmp_path)
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    for each in (watch, resumed):
+        each.after_epoch(line(1), seen(DIAGONAL, EMPTY, one=EMPTY))
+    for name, array in watch.predictions().items():
+        np.testing.assert_array_equal(resumed.predictions()[name], array, err_msg=name)
+        assert resumed.predictions()[name].dtype == array.dtype
+
+
+def test_a_validation_part_that_is_all_void_has_no_loss(tmp_path: Path) -> None:
+    watch = mask_observer(tmp_path)
+    watch._labels = {**MASKS, "val": np.full((1, 1, 2, 2), 255, dtype=np.uint8)}
+    watch.after_epoch(line(0), seen(DIAGONAL, DIAGONAL))
+    assert read_lines(tmp_path / "history.jsonl")[0]["val_nll"] is None and watch.predictions()["epoch_selected"] == 0

@@ -151,3 +151,54 @@ def test_bad_results_are_named(run: Path, text: str | None) -> None:
         (run / "result.json").write_text(text)
     with pytest.raises(BenchmarkError, match=r"result\.json"):
         rescore(run)
+
+
+# ------------------------------------------------------------------------------------------------------------- masks
+
+
+def mask_arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    masks = rng.integers(0, 2, (6, 1, 4, 4)).astype(np.uint8)
+    forecast = rng.dirichlet(np.ones(2), (3, 1, 4, 4)).transpose(0, 1, 4, 2, 3).astype(np.float16)
+    return {
+        "task": np.array("segmentation"),
+        "tasks": np.array(["lung"]),
+        "classes": np.array(["background", "organ"]),
+        "test_labels": masks[:3],
+        "test_last_k": masks[None, 3:],
+        "test_selected": forecast,
+        "test_best": masks[3:],
+        "train_true": masks,
+        "train_given": masks[::-1].copy(),
+        "train_quality": rng.random(6).astype(np.float32),
+        "train_suspect": rng.random(6) < 0.3,
+        "train_flagged": masks == 1,
+    }
+
+
+def test_a_run_on_masks_is_rescored_as_such(run: Path) -> None:
+    np.savez_compressed(run / "predictions.npz", **mask_arrays())  # type: ignore[arg-type]
+    assert rescore(run) is True and rescore(run) is False
+    metrics = json.loads((run / "result.json").read_text())["metrics"]
+    assert metrics == compute(mask_arrays())
+    assert set(metrics) == {"last", "last_k", "selected", "best", "detection", "ranking"}
+    assert metrics["selected"]["dice"] > 0 and "accuracy" not in metrics["selected"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tasks": None, "classes": None}, "its arrays contradict each other (masks without tasks and classes); run the cell again"),
+        ({"test_labels": np.zeros((2, 1, 4, 4), dtype=np.uint8)}, "its arrays contradict each other"),
+        ({"tasks": np.array(["lung", "heart"])}, "its arrays contradict each other"),
+        ({"train_suspect": None}, "lacks train_suspect; run the cell again"),
+    ],
+)
+def test_bad_predictions_of_masks_are_named(run: Path, change: dict[str, Any], message: str) -> None:
+    changed = {name: array for name, array in (mask_arrays() | change).items() if array is not None}
+    np.savez_compressed(run / "predictions.npz", **changed)
+    before = (run / "result.json").read_bytes()
+    with pytest.raises(BenchmarkError) as told:
+        rescore(run)
+    assert message in str(told.value) and "predictions.npz" in str(told.value) and "\n" not in str(told.value)
+    assert (run / "result.json").read_bytes() == before

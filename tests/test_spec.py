@@ -295,3 +295,70 @@ def test_common_options_are_in_the_key_when_they_say_something(registry: Registr
     assert data("digits:features=identity").fingerprint == "v1-identity"
     options = resolve_plugin(registry, "dataset", parse_settings("digits", what="x")[0], {"digits": {"subset": "0.5"}}, Path("unused"))
     assert options.params == {"subset": 0.5}
+
+
+# ------------------------------------------------------------------------------------------------- kinds of labels
+
+MASK_PLUGINS = '''
+from benchmark.api import Dataset, Noise, dataset, noise
+
+
+@dataset("some_masks", task="segmentation", version=1)
+class SomeMasks(Dataset):
+    """Masks."""
+
+
+@noise("some_errors", task="segmentation", version=1)
+class SomeErrors(Noise):
+    """Errors in masks."""
+'''
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Registry:
+    (tmp_path / "masks.py").write_text(MASK_PLUGINS)
+    return Registry([tmp_path / "masks.py"])
+
+
+@pytest.mark.parametrize("name", TASKS["segmentation"].protocols)
+def test_protocols_for_masks_hold_what_they_say(name: str) -> None:
+    found = dataclasses.asdict(protocol(name, {"epochs": 7}, "segmentation"))
+    assert found == {**dataclasses.asdict(TrainingProtocol()), **TASKS["segmentation"].protocols[name], "name": name, "epochs": 7}
+    assert found["backbone"].startswith("vnet")
+
+
+def test_a_protocol_of_a_task_that_does_not_exist() -> None:
+    with pytest.raises(BenchmarkError, match="unknown task 'segmentaton'; did you mean 'segmentation'"):
+        protocol("quick", task="segmentaton")
+    with pytest.raises(BenchmarkError, match="unknown protocol 'quik'; did you mean 'quick'"):
+        protocol("quik", task="segmentation")
+
+
+def test_plugins_for_masks_make_cells_together(masks: Registry) -> None:
+    for noise in ("some_errors", "none", "human", "some_errors+human"):
+        models = parse_settings(noise, what="--noise", joined=["some_errors", "human"])
+        settings = {name: parse_settings(text, what=name) for name, text in (("methods", "seg_ce"), ("datasets", "some_masks"))}
+        rest: dict[str, Any] = {"seeds": [0], "protocol": protocol("quick", task="segmentation"), "data_root": Path("unused")}
+        (spec,) = expand(masks, **settings, noise=models, **rest)
+        assert (spec.method.name, spec.dataset.name, spec.labels["noise"]) == ("seg_ce", "some_masks", noise)
+
+
+@pytest.mark.parametrize(
+    ("methods", "datasets", "noise", "message"),
+    [
+        ("ce", "some_masks", "none", "method ce is for classification and data set some_masks is for segmentation"),
+        ("seg_ce", "digits", "none", "method seg_ce is for segmentation and data set digits is for classification"),
+        ("seg_ce", "some_masks", "0.2", "noise symmetric is for classification and bags and data set some_masks is for segmentation"),
+        ("ce", "digits", "some_errors", "noise some_errors is for segmentation and data set digits is for classification"),
+        ("ce,seg_ce", "digits", "none", "method seg_ce is for segmentation and data set digits is for classification"),
+        ("seg_ce", "some_masks,digits", "none", "data set digits is for classification and data set some_masks is for segmentation"),
+        ("ce", "digits", "0.2+some_errors", "noise some_errors is for segmentation and data set digits is for classification"),
+    ],
+)
+def test_plugins_for_different_labels_make_none(masks: Registry, methods: str, datasets: str, noise: str, message: str) -> None:
+    models = parse_settings(noise, what="--noise", number_means="symmetric", joined=["some_errors"])
+    settings = {name: parse_settings(text, what=name) for name, text in (("methods", methods), ("datasets", datasets))}
+    rest: dict[str, Any] = {"seeds": [0], "protocol": protocol("quick"), "data_root": Path("unused")}
+    with pytest.raises(BenchmarkError) as told:
+        expand(masks, **settings, noise=models, **rest)
+    assert str(told.value) == f"{message}; python -m benchmark list shows what each is for"

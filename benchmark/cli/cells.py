@@ -97,8 +97,8 @@ def read_grid(
     overrides = opt.parse_sets(sets or ())
     changes = opt.protocol_overrides(overrides, epochs)
     if features:
-        if task != "classification":
-            raise BenchmarkError(f"--features: frozen features are for classification, these runs are of {task}; leave it out")
+        if task == "segmentation":
+            raise BenchmarkError("--features: frozen features have no pixels, so masks cannot be learned from them; leave it out")
         data = opt.with_option(data, "features", features, "--features")
         if task == "classification":
             changes.setdefault("backbone", "linear")

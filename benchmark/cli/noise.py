@@ -67,7 +67,7 @@ def export(
         raise BenchmarkError(f"--out {out}: the file's name must end in .npz or .csv")
     registry = opt.registry_of(plugin)
     task = chosen_task(registry, "", dataset=datasets, noise=noise)
-    if task != "classification" and out.suffix != ".npz":
+    if task == "segmentation" and out.suffix != ".npz":
         raise BenchmarkError(f"--out {out}: masks are written as .npz only")
     data, models = parse_settings(datasets, what="--datasets"), opt.parse_noise(registry, noise, task)
     for what, settings in (("--datasets", data), ("--noise", models)):
@@ -87,10 +87,10 @@ def export(
     names = prepared.arrays.classes
     index, labels = (np.concatenate([values["train"], values["val"]]) for values in (prepared.indices, prepared.labels))
     record = {**prepared.record, "dataset": spec.labels["dataset"], "noise": spec.labels["noise"], "seed": seed}
-    if task == "classification":
-        write_labels(out, index, labels, content_digest(prepared.arrays), names, record)
-    else:
+    if task == "segmentation":
         _write_masks(out, index, labels, prepared, record)
+    else:
+        write_labels(out, index, labels, content_digest(prepared.arrays), names, record)
     if as_json:
         write_json({"file": out, "classes": names, **record})
         return 0
@@ -99,7 +99,7 @@ def export(
         for name in ("dataset", "noise", "seed", "nominal_rate", "realised_rate", "val_rate", "solvable", "label_hash")
     ]
     write_table(("draw", ""), rows)
-    if task != "classification":
+    if task == "segmentation":
         _print_tasks(record)
         note(f"the masks of {len(index)} images in {out}: index (m,), masks (m, T, H, W) uint8, tasks, classes, record")
         return 0

@@ -80,7 +80,7 @@ def retention(
     )
     written = [] if out is None else _write_files(result, out)
     _print(result, fmt)
-    told = [f"{len(chosen) - len(rows)} runs on masks are left out"] if len(rows) < len(chosen) else []
+    told = [f"{len(chosen) - len(rows)} runs of other tasks than classification are left out"] if len(rows) < len(chosen) else []
     for line in (*(f"note: {text}" for text in (*told, *result.notes)), *(f"written: {path}" for path in written)):
         note(line)
     return 0

@@ -9,8 +9,9 @@ import numpy as np
 from benchmark.metrics.detection import detection
 from benchmark.metrics.means import Metrics, mean_of
 from benchmark.metrics.pixels import image_ranking, pixel_calibration, pixel_detection, pixel_detection_by_class
-from benchmark.metrics.segmentation import overlap, segmentation
+from benchmark.metrics.segmentation import segmentation
 from benchmark.segmentation import VOID
+from benchmark.segmentation.overlap import overlap
 
 
 def compute_masks(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
@@ -81,12 +82,11 @@ def _training(predictions: Mapping[str, np.ndarray], tasks: Sequence[str], J: in
     if "train_quality" in predictions:
         groups["ranking"] = image_ranking(predictions["train_quality"], overlap(given, true, J)["dice"].mean(axis=(1, 2)))
     if "train_corrected" in predictions:
-        after = predictions["train_corrected"]
-        known = true != VOID
-        total = max(int(np.count_nonzero(known)), 1)
         groups["correction"] = {}
-        for when, masks in (("before", given), ("after", after)):
-            groups["correction"][f"noise_{when}"] = int(np.count_nonzero((masks != true) & known)) / total
+        for when, masks in (("before", given), ("after", predictions["train_corrected"])):
+            known = (masks != VOID) & (true != VOID)
+            wrong = int(np.count_nonzero((masks != true) & known))
+            groups["correction"][f"noise_{when}"] = wrong / max(int(np.count_nonzero(known)), 1)
             groups["correction"][f"dice_{when}"] = float(overlap(masks, true, J)["dice"].mean())
     return groups
 

@@ -1,8 +1,8 @@
 """Networks for masks by name: images → logits of every task's classes at every pixel, and one feature vector an image.
 
 ``vnet2d`` is the two-dimensional V-Net (Milletari, Navab and Ahmadi 2016) of Zhang et al. (2020); with one channel and one task of
-two classes it has 1,151,932 parameters. ``vnet_small`` is the same with about a third of its channels. ``unet:timm:<name>`` puts
-a light decoder on any timm model that gives feature maps.
+two classes it has 1,151,932 parameters. ``vnet_small`` is the same with about a third of its channels and a wider head.
+``unet:timm:<name>`` puts a light decoder on any timm model that gives feature maps.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def build_segmentation_network(
         raise unknown_name("segmentation network", name, MASK_BACKBONES, f"{UNET}<name> puts a decoder on a model of timm")
     if pretrained:
         raise BenchmarkError(f"there are no published weights for {name}; pretrained=true needs a timm encoder, such as {UNET}resnet18")
-    trunk = VNet2d(channels, outputs, base=16 if name == "vnet2d" else 6)
+    published = name == "vnet2d" and outputs == 2
+    base = 16 if name == "vnet2d" else 6
+    trunk = VNet2d(channels, outputs, base=base, head=outputs if published else 2 * base)
     return SegmentationNetwork(trunk, trunk.width, tasks=tasks, classes=classes, multiple=8, bf16=bf16)
 
 
@@ -159,18 +161,20 @@ class VNet2d(nn.Module):
         channels: C of the images.
         outputs: T·J.
         base: channels at full size, an even number; they double at each level.
+        head: channels between the last two convolutions. The published network has as many as outputs, two; behind their ReLU the objects
+            of several tasks never come back once their channel is dead, so that more take 2 · ``base``.
 
     Attributes:
         width: channels at the deepest level, 8 · ``base``.
     """
 
-    def __init__(self, channels: int, outputs: int, base: int = 16) -> None:
+    def __init__(self, channels: int, outputs: int, base: int, head: int) -> None:
         super().__init__()
         self.width = 8 * base
         self.first = nn.Sequential(*_convolution(channels, base), nn.ReLU(inplace=True))
         self.downs = nn.ModuleList([_down(base * 2**level, level + 1) for level in range(3)])
         self.ups = nn.ModuleList([_Up(8 * base, 8 * base, 3), _Up(8 * base, 4 * base, 2), _Up(4 * base, 2 * base, 1)])
-        self.head = nn.Sequential(*_convolution(2 * base, outputs), nn.ReLU(inplace=True), nn.Conv2d(outputs, outputs, 1))
+        self.head = nn.Sequential(*_convolution(2 * base, head), nn.ReLU(inplace=True), nn.Conv2d(head, outputs, 1))
         initialise(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

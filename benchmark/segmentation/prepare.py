@@ -22,6 +22,7 @@ from benchmark.seeds import numpy_generator
 from benchmark.segmentation import VOID
 from benchmark.segmentation.arrays import MaskArrays
 from benchmark.segmentation.checks import MOST_VALUES
+from benchmark.segmentation.overlap import overlap
 from benchmark.spec import RunSpec
 from benchmark.splits import split_indices
 
@@ -90,9 +91,10 @@ def resized_masks(masks: np.ndarray, size: int) -> np.ndarray:
 
 
 def pixel_error_rate(true: np.ndarray, given: np.ndarray) -> float | None:
-    """Share of wrong pixels among those that are not void in the truth; None without any."""
-    known = int(np.count_nonzero(true != VOID))
-    return int(np.count_nonzero((true != given) & (true != VOID))) / known if known else None
+    """Share of wrong pixels among those that are void in neither; None without any."""
+    known = (true != VOID) & (given != VOID)
+    total = int(np.count_nonzero(known))
+    return int(np.count_nonzero((true != given) & known)) / total if total else None
 
 
 def record_masks(
@@ -111,14 +113,12 @@ def record_masks(
         task every class's pixels mostly carry their own label), and ``masks_changed`` (share of the images' masks), ``dice`` (mean of
         the changed masks' objects), ``emptied`` (masks of which an object is gone), and ``tasks``, the same four of each task.
     """
-    from benchmark.metrics.segmentation import overlap
-
     J = len(classes)
     dice = overlap(noisy, true, J)["dice"]
     present = np.stack([(true == j).any(axis=(2, 3)) for j in range(1, J)], axis=-1)
     left = np.stack([(noisy == j).any(axis=(2, 3)) for j in range(1, J)], axis=-1)
     changed = (true != noisy).any(axis=(2, 3))
-    known = true != VOID
+    known = (true != VOID) & (noisy != VOID)
 
     def numbers(rows: Any) -> dict[str, Any]:
         counted = changed[:, rows, None] & present[:, rows]

@@ -60,7 +60,7 @@ TASKS: dict[str, TaskDefaults] = {
         number_means="mask",
         headline="dice",
         protocols={
-            "quick": {"backbone": "vnet_small", "batch_size": 8, "augmentation": "none", "lr_schedule": "cosine", "lr": 2e-3},
+            "quick": {"backbone": "vnet_small", "batch_size": 4, "augmentation": "none", "lr_schedule": "cosine", "lr": 2e-3},
             "standard": {"backbone": "vnet2d", "epochs": 60, "batch_size": 8, "lr_schedule": "cosine", "precision": "auto"},
             "paper": {
                 "backbone": "vnet2d", "epochs": 500, "batch_size": 4, "lr_schedule": "constant", "augmentation": "none",
@@ -117,5 +117,5 @@ def one_task(named: Mapping[str, str], wanted: str = "") -> str:
     for what, task in found:
         if expected not in task.split("+"):
             other = f"{first} is for {expected}" if first else f"--task is {expected}"
-            raise BenchmarkError(f"{what} is for {task} and {other}; python -m benchmark list shows what each is for")
+            raise BenchmarkError(f"{what} is for {task.replace('+', ' and ')} and {other}; python -m benchmark list shows what each is for")
     return expected

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from benchmark.api import Dataset, Method, TrainingData
@@ -19,11 +20,9 @@ from benchmark.bags.method import BagMethod
 from benchmark.bags.model import build_bag_model
 from benchmark.bags.prepare import part_offsets, prepare_bags, tile_labels, tile_rows
 from benchmark.errors import BenchmarkError
-from benchmark.metrics.bags import bag_metrics
 from benchmark.prepare import PreparedData
 from benchmark.spec import RunSpec, TrainingProtocol
-from benchmark.tasks.base import Arrays, Forecasts, Task
-from benchmark.tasks.classification import image_judgements
+from benchmark.tasks.base import Arrays, Forecasts, Task, image_judgements
 from benchmark.training.augment import Augmenter, FeatureScaler, make_augmenters
 from benchmark.training.backbones import BaseNetwork
 from benchmark.training.images import MappedImages, place
@@ -125,8 +124,12 @@ class Bags(Task):
 
     def score(self, probabilities: Tensor, labels: np.ndarray) -> float:
         """Area under the ROC curve of the bags; 0.5 where they are of one class."""
-        found = bag_metrics(labels, probabilities[:, 1].numpy(), 0.5)["auroc"]
-        return 0.5 if found is None else found
+        positive = labels == 1
+        hits, misses = int(positive.sum()), int((~positive).sum())
+        if not hits or not misses:
+            return 0.5
+        ranks = rankdata(probabilities[:, 1].numpy())
+        return float((ranks[positive].sum() - hits * (hits + 1) / 2) / (hits * misses))
 
     def log_loss(self, probabilities: Tensor, labels: np.ndarray) -> float:
         """Cross-entropy, at most −log 1e-12."""

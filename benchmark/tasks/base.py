@@ -1,4 +1,4 @@
-"""What a kind of labels has to say for itself."""
+"""What a kind of labels has to say for itself, and what methods say of the images of any kind."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from benchmark.api import Dataset, Method, TrainingData
+from benchmark.errors import BenchmarkError
 from benchmark.spec import RunSpec, TrainingProtocol
 from benchmark.training.images import place
 from benchmark.training.loader import Loader, batch_bounds
+from benchmark.training.mixture import lower_component
 
 if TYPE_CHECKING:
     from benchmark.prepare import PreparedData
@@ -131,3 +133,21 @@ class Task(ABC):
     @abstractmethod
     def sample_table(self, prepared: PreparedData, predictions: Arrays, method: Method, run: RunContext) -> dict[str, Any]:
         """Columns of samples.parquet, one row a training sample."""
+
+
+def of_samples(method: Method, data: TrainingData, name: str, values: Tensor) -> np.ndarray:
+    """A judgement as an array; BenchmarkError if it is not one number a sample."""
+    if values.shape != (data.n,):
+        raise BenchmarkError(f"{method.name}.{name}() must return ({data.n},), not {tuple(values.shape)}")
+    array: np.ndarray = values.detach().cpu().numpy()
+    return array
+
+
+def image_judgements(method: Method, data: TrainingData) -> Arrays:
+    """``train_quality`` (n,) float32 and ``train_suspect`` (n,) bool, of methods of every task."""
+    quality = of_samples(method, data, "label_quality", method.label_quality().float())
+    if not np.isfinite(quality).all():
+        raise BenchmarkError(f"{method.name}.label_quality() must be finite")
+    suspects = method.suspects()
+    mask = lower_component(quality) if suspects is None else of_samples(method, data, "suspects", suspects).astype(bool)
+    return {"train_quality": quality, "train_suspect": mask}

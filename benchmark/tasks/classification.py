@@ -17,11 +17,10 @@ from benchmark.data.resize import resized
 from benchmark.errors import BenchmarkError
 from benchmark.prepare import PreparedData, check_arrays, prepare_classes
 from benchmark.spec import RunSpec, TrainingProtocol
-from benchmark.tasks.base import Arrays, Task
+from benchmark.tasks.base import Arrays, Task, image_judgements, of_samples
 from benchmark.training.augment import Augmenter, FeatureScaler, make_augmenters
 from benchmark.training.backbones import BaseNetwork, build_network
 from benchmark.training.images import MappedImages, place
-from benchmark.training.mixture import lower_component
 
 if TYPE_CHECKING:
     from benchmark.registry import Registry
@@ -138,24 +137,6 @@ class Classification(Task):
         columns |= {"suggested": suggested.numpy(), "confidence": confidence.numpy()}
         columns["given_probability"] = forecast.gather(1, given).squeeze(1).numpy()
         return columns
-
-
-def of_samples(method: Method, data: TrainingData, name: str, values: Tensor) -> np.ndarray:
-    """A judgement as an array; BenchmarkError if it is not one number a sample."""
-    if values.shape != (data.n,):
-        raise BenchmarkError(f"{method.name}.{name}() must return ({data.n},), not {tuple(values.shape)}")
-    array: np.ndarray = values.detach().cpu().numpy()
-    return array
-
-
-def image_judgements(method: Method, data: TrainingData) -> Arrays:
-    """``train_quality`` (n,) float32 and ``train_suspect`` (n,) bool, of methods of every task."""
-    quality = of_samples(method, data, "label_quality", method.label_quality().float())
-    if not np.isfinite(quality).all():
-        raise BenchmarkError(f"{method.name}.label_quality() must be finite")
-    suspects = method.suspects()
-    mask = lower_component(quality) if suspects is None else of_samples(method, data, "suspects", suspects).astype(bool)
-    return {"train_quality": quality, "train_suspect": mask}
 
 
 TASK = Classification()

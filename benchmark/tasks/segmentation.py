@@ -12,7 +12,6 @@ from torch import Tensor
 
 from benchmark.api import Dataset, Method, TrainingData
 from benchmark.errors import BenchmarkError
-from benchmark.metrics.segmentation import overlap
 from benchmark.prepare import PreparedData
 from benchmark.seeds import numpy_generator
 from benchmark.segmentation import VOID
@@ -20,10 +19,10 @@ from benchmark.segmentation.arrays import MaskArrays
 from benchmark.segmentation.augment import JointAugmenter
 from benchmark.segmentation.method import MaskMethod
 from benchmark.segmentation.networks import build_segmentation_network
+from benchmark.segmentation.overlap import overlap
 from benchmark.segmentation.prepare import checked_masks, prepare_masks
 from benchmark.spec import RunSpec, TrainingProtocol
-from benchmark.tasks.base import Arrays, Task
-from benchmark.tasks.classification import image_judgements
+from benchmark.tasks.base import Arrays, Task, image_judgements
 from benchmark.training.augment import Augmenter, FeatureScaler, normalization, parse_augmentation
 from benchmark.training.backbones import BaseNetwork
 from benchmark.training.images import MappedImages, place
@@ -155,11 +154,12 @@ class Segmentation(Task):
     def sample_table(self, prepared: PreparedData, predictions: Arrays, method: Method, run: RunContext) -> dict[str, Any]:
         """Per image: its quality, whether its mask is a suspect, what share of its pixels is flagged and is wrong, its Dice."""
         given, true, flagged = (predictions[f"train_{name}"] for name in ("given", "true", "flagged"))
-        known = np.maximum((true != VOID).reshape(len(true), -1).sum(axis=1), 1)
+        both = (given != VOID) & (true != VOID)
+        known = np.maximum(both.reshape(len(true), -1).sum(axis=1), 1)
         dice = overlap(given, true, len(prepared.arrays.classes))["dice"]
         columns: dict[str, Any] = {"quality": predictions["train_quality"], "suspect": predictions["train_suspect"]}
-        columns["flagged_pixels"] = flagged.reshape(len(true), -1).sum(axis=1) / known
-        columns["wrong_pixels"] = ((given != true) & (true != VOID)).reshape(len(true), -1).sum(axis=1) / known
+        columns["flagged_pixels"] = (flagged & both).reshape(len(true), -1).sum(axis=1) / known
+        columns["wrong_pixels"] = ((given != true) & both).reshape(len(true), -1).sum(axis=1) / known
         columns["dice_of_given"] = dice.mean(axis=(1, 2))
         return columns
 

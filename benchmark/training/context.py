@@ -366,9 +366,10 @@ class RunContext:
         return torch.cat(parts) if parts else torch.zeros(0, self._data.num_classes, device=self.device)
 
     def class_probabilities(self, networks: Networks, indices: Tensor | None = None) -> Tensor:
-        """(m, K) mean softmax over networks in evaluation mode, without augmentation, for training images."""
+        """(m, K) mean softmax over networks in evaluation mode, without augmentation, for training images; of masks (m, T, J, H, W)."""
         networks.train(False)
-        return self.predict(lambda images: torch.stack([net(images).softmax(dim=1) for net in networks]).mean(dim=0), indices)
+        axis = 2 if self._data.tasks else 1
+        return self.predict(lambda images: torch.stack([net(images).softmax(dim=axis) for net in networks]).mean(dim=0), indices)
 
     def features(self, network: Network, indices: Tensor | None = None) -> Tensor:
         """(m, width) features of a network in evaluation mode, without augmentation, for training images."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -40,8 +41,12 @@ def fit_single_stage(method: Method, data: TrainingData, run: RunContext) -> Net
 
 def record_evaluation(run: RunContext, data: TrainingData, networks: Networks, epoch: int) -> None:
     """Record the history of one epoch from a pass over the training images without augmentation, in evaluation mode."""
-    given = given_label_probability(run.class_probabilities(networks), data.labels)
-    run.history.record_probabilities(epoch, given)
+    probabilities = run.class_probabilities(networks)
+    if data.tasks:
+        everything = torch.arange(data.n, device=probabilities.device)
+        run.history.record(epoch, everything, data.labels, probabilities.clamp(min=1e-30).log())
+    else:
+        run.history.record_probabilities(epoch, given_label_probability(probabilities, data.labels))
 
 
 def train_cross_entropy(

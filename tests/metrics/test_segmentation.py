@@ -9,7 +9,8 @@ import pytest
 
 from benchmark.metrics import pixels
 from benchmark.metrics.pixels import image_ranking, pixel_calibration, pixel_detection, pixel_detection_by_class
-from benchmark.metrics.segmentation import overlap, segmentation, surfaces
+from benchmark.metrics.segmentation import segmentation, surfaces
+from benchmark.segmentation.overlap import overlap
 
 
 def masks(*boxes, size=12):

@@ -117,6 +117,12 @@ def test_no_operation_changes_its_input_or_fails_on_extremes(kind: str) -> None:
 
 def test_a_relative_radius_follows_the_object() -> None:
     assert Radius.parse("rel0.15").pixels(np.ones((20, 20), dtype=bool)) == pytest.approx(3)
+    two = np.zeros((20, 20), dtype=bool)
+    two[:6, :6] = two[10:16, 10:16] = True  # two objects of 36 pixels, not one of 72
+    assert Radius.parse("rel0.5").pixels(two) == pytest.approx(3)
+    two[19, 19] = True  # a stray pixel: (36² + 36² + 1) / 73
+    assert Radius.parse("rel1").pixels(two) == 6  # √35.5 = 5.96
+    assert Radius.parse("rel0.5").pixels(np.zeros((4, 4), dtype=bool)) == 0
     assert Radius.parse("10").pixels(np.ones((2, 2), dtype=bool)) == Radius.parse(10).pixels(np.ones((9, 9), dtype=bool)) == 10
     assert str(Radius.parse("rel0.15")) == "rel0.15" and str(Radius.parse(20)) == "20"
 
