@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.api import Dataset, Report, dataset, hp
 from benchmark.bags.arrays import BagArrays
+from benchmark.bags.label_table import SPLIT_NAMES
 from benchmark.bags.tile_folder import LAYOUT, TileListing, load_tiles, tile_layout
+from benchmark.data.listing import SUFFIXES, subfolders
 from benchmark.errors import BenchmarkError
 
 
@@ -71,4 +74,16 @@ class Tiles(Dataset):
             raise BenchmarkError(
                 f"{path} {'is no folder' if path.exists() else 'does not exist'}; write tiles:PATH with a folder that holds {LAYOUT}"
             )
+        _refuse_loose_tiles(path)
         return tile_layout(path, self.params.labels, self.params.positive)
+
+
+def _refuse_loose_tiles(path: Path) -> None:
+    """Images beside the folders of the slides belong to no slide: somebody unpacked them one folder too high."""
+    for folder in (path, *(part for part in subfolders(path) if part.name.lower() in SPLIT_NAMES)):
+        with os.scandir(folder) as entries:
+            loose = min(
+                (entry.name for entry in entries if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".")), default=""
+            )
+        if loose:
+            raise BenchmarkError(f"{folder / loose} is a tile without a slide; expected {LAYOUT}: move it into its slide's folder")

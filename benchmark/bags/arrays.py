@@ -40,6 +40,10 @@ class BagArrays:
         return len(self.labels)
 
     @property
+    def clean_labels(self) -> None:
+        """None: bags have no reference beside their labels."""
+
+    @property
     def images(self) -> np.ndarray:
         """What features are made of: the tiles."""
         return self.tiles
