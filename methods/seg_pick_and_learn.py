@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from benchmark.segmentation.method import MaskMethod
 from benchmark.segmentation.predicting import predict_beside
 from benchmark.training.networks import Networks
 
-LOSSES = ("ce", "dice")
+LOSSES = ("dice", "ce")
 SMALLEST = {"small": 4, "vgg16_bn": 32}
 """Judge → the least side in pixels that its pooling leaves something of."""
 
@@ -34,11 +35,13 @@ SMALLEST = {"small": 4, "vgg16_bn": 32}
 class PickAndLearn(MaskMethod):
     """Images weigh within their batch as a quality network says; the same loss trains it to tell which masks cannot be fitted."""
 
+    presets: ClassVar = {"zhang2020": {"loss": "ce", "judge": "vgg16_bn"}}
+
     @dataclass(frozen=True)
     class Params:
-        """The quality network."""
+        """What is weighed, and what weighs it."""
 
-        loss: str = hp("ce", choices=LOSSES, help="of an image, which its weight multiplies: as released, or the paper's soft Dice")
+        loss: str = hp("dice", choices=LOSSES, help="of a mask, which its weight multiplies: the paper's soft Dice, or cross-entropy")
         judge: str = hp("small", choices=tuple(SMALLEST), help="small: three convolutions; vgg16_bn: the published one, from 32 px on")
 
     def supports(self, data):
@@ -55,7 +58,7 @@ class PickAndLearn(MaskMethod):
         self.judge = Networks([judge.to(run.device)], run.protocol)
 
     def training_step(self, batch, networks, epoch):
-        """Mean over the tasks of Σ_b w_b · mean cross-entropy of mask b; w is the softmax over the batch of 2·tanh of its score."""
+        """Mean over the tasks of Σ_b w_b · loss of mask b; w is the softmax over the batch of 2·tanh of its score."""
         self.judge.set_epoch(epoch, self.run.protocol.epochs)
         self.judge.train()
         logits, weights = networks[0](batch.images), self.weights(batch.images, batch.labels)

@@ -137,6 +137,7 @@ def edge(mask: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarra
     Returns:
         (H, W) bool, a new array.
     """
+    radius = min(radius, math.hypot(*mask.shape))  # a disc that covers the image covers no more when it grows
     rows, columns = np.nonzero(boundary(mask))
     kept = rng.random(len(rows)) < 0.5
     rows, columns = rows[kept], columns[kept]

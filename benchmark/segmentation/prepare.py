@@ -190,6 +190,7 @@ def _check(arrays: MaskArrays, name: str) -> None:
         raise BenchmarkError(
             f"data set {name} has {len(arrays.tasks)} tasks of {J} classes; at least a background and an object are needed"
         )
+    _refuse_twins(arrays, name)
     expected = (n, len(arrays.tasks), *images.shape[1:3])
     for what, masks in (("labels", arrays.labels), ("clean_labels", arrays.clean_labels)):
         if masks is None:
@@ -209,3 +210,11 @@ def _check(arrays: MaskArrays, name: str) -> None:
         values = getattr(arrays, what)
         if values is not None and len(values) != n:
             raise BenchmarkError(f"data set {name}: {what} has {len(values)} entries for {n} images")
+
+
+def _refuse_twins(arrays: MaskArrays, name: str) -> None:
+    """Metrics are told apart by the names of tasks and classes."""
+    for one, many, names in (("task", "tasks", arrays.tasks), ("class", "classes", arrays.classes)):
+        twice = sorted({other for other in names if names.count(other) > 1})
+        if twice:
+            raise BenchmarkError(f"data set {name}: two {many} are called {twice[0]}; rename one {one}")

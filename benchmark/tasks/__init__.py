@@ -82,7 +82,8 @@ TASKS: dict[str, TaskDefaults] = {
         },
     ),
 }  # fmt: skip
-"""Task → its defaults. Classification's ``paper`` is HSA-NRL's stage-2 plan on Chaoyang; segmentation's is that of Zhang et al. (2020)."""
+"""Task → its defaults. Classification's ``paper`` is HSA-NRL's stage-2 plan on Chaoyang; segmentation's is near that of
+Zhang et al. (2020), who train 1,000 epochs with a rate that falls to 0.36 of what it was."""
 
 
 def defaults_of(task: str) -> TaskDefaults:

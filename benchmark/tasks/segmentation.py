@@ -56,7 +56,7 @@ class Segmentation(Task):
         """Images on the device where they fit, and the noisy masks."""
         arrays = prepared.arrays
         groups = None if arrays.groups is None else torch.from_numpy(arrays.groups[prepared.indices["train"]].astype(np.int64))
-        labels = torch.from_numpy(prepared.labels["train"]).to(device)
+        labels = torch.from_numpy(prepared.labels["train"].copy()).to(device)  # what a method writes into them is its own
         return TrainingData(place(prepared.inputs["train"], device), labels, len(arrays.classes), arrays.classes, arrays.tasks, groups)
 
     def describe(self, prepared: PreparedData) -> dict[str, Any]:

@@ -56,10 +56,10 @@ def test_a_contradicted_pixel_pulls_less():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_it_fits_wrong_masks_less(train_masks, discs, seed):
-    case = discs(seed=seed)
-    fits = {}
+    """By 0.017 and 0.023 of the wrong pixels; with seeds 2 to 4 by less, and never more."""
+    case, fits = discs(n=40, seed=seed, misplaced=True), {}
+    wrong = case[0].labels.numpy() != case[1]
     for cls in (CrossEntropy, GCE):
-        result = train_masks(cls, case, seed=seed, epochs=25, batch_size=4)
-        wrong = case[0].labels.numpy() != case[1]
+        result = train_masks(cls, case, seed=seed, epochs=20, batch_size=4)
         fits[cls] = (result.probabilities.argmax(dim=2).numpy() == case[0].labels.numpy())[wrong].mean()
     assert fits[GCE] < fits[CrossEntropy]

@@ -13,7 +13,11 @@ from benchmark.params import ranges
 from benchmark.registry import Registry
 
 REGISTRY = Registry()
-METHODS = {entry.name: REGISTRY.load("method", entry.name) for entry in REGISTRY.entries("method")}
+METHODS = {
+    entry.name: REGISTRY.load("method", entry.name)
+    for entry in REGISTRY.entries("method")
+    if entry.manifest.get("task", "classification") == "classification"
+}
 WITHIN = sorted(name for name, cls in METHODS.items() if "per_class" in ranges(cls.Params))
 
 NOTHING_TO_CHOOSE = "trains on every label, whatever it suspects afterwards"

@@ -23,7 +23,7 @@ def test_the_rate_is_exact(n: int, k: int, rate: float, seed: int) -> None:
     labels = np.random.default_rng(seed).integers(0, k, n)
     before = labels.copy()
     noisy = flip(labels, k, seed=seed, rate=rate)
-    assert (noisy != labels).sum() == round(rate * n)
+    assert abs((noisy != labels).sum() - rate * n) <= 0.5 + 1e-9  # a half may go either way
     assert noisy.dtype == np.int64 and np.array_equal(labels, before)
     assert noisy.size == 0 or (noisy.min() >= 0 and noisy.max() < k)
 

@@ -131,3 +131,9 @@ def test_a_relative_radius_follows_the_object() -> None:
 def test_a_radius_that_is_none(text: str | float) -> None:
     with pytest.raises(BenchmarkError, match=r"a noise radius is a number of pixels \(10\) or a share of √area \(rel0.15\)"):
         Radius.parse(text)
+
+
+def test_discs_larger_than_the_image_cost_no_more_than_those_of_its_size() -> None:
+    mask = np.zeros((5, 7), dtype=bool)
+    mask[1:4, 2:5] = True
+    assert edge(mask, 1e9, np.random.default_rng(0)).shape == (5, 7)

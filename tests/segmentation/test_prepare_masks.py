@@ -287,6 +287,8 @@ def only_first(masks: np.ndarray) -> np.ndarray:
         ({"labels": np.full((4, 2, 6, 6), VOID, dtype=np.uint8)}, "no foreground in any mask of lung"),
         ({"classes": ("background",)}, "has 2 tasks of 1 classes; at least a background and an object are needed"),
         ({"tasks": ()}, "has 0 tasks of 2 classes; at least a background and an object are needed"),
+        ({"tasks": ("lung", "lung")}, "two tasks are called lung; rename one task"),
+        ({"classes": ("a", "a")}, "two classes are called a; rename one class"),
         ({"groups": np.arange(3)}, "groups has 3 entries for 4 images"),
         ({"split": np.zeros(5, dtype=np.int8)}, "split has 5 entries for 4 images"),
         ({"paths": ["a.png"]}, "paths has 1 entries for 4 images"),
