@@ -6,7 +6,7 @@ from benchmark.api import method
 from benchmark.bags.method import BagMethod
 
 
-@method("mil_mean", task="bags", paper="", year=0, family="baseline", needs=[], cost=1.0)
+@method("mil_mean", task="bags", paper="mean pooling, the baseline of bags", year=None, family="baseline", needs=[], cost=1.0)
 class MeanPooling(BagMethod):
     """The bag's logit is the mean of its tiles'; the floor that every method for bags is compared with."""
 
