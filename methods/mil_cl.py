@@ -45,7 +45,7 @@ class InstanceConfidentLearning(BagMethod):
 
         filter_by: str = hp("both", choices=FILTERS, help="which labels of tiles count as wrong, in cleanlab's names")
         then: str = hp("relabel", choices=("relabel", "drop"), help="what becomes of them: negatives, or left out")
-        rounds: int = hp(3, 1, 100, search=(1, 5), help="how often tiles are judged, each time on what the last round has left")
+        rounds: int = hp(3, 0, 100, search=(1, 5), help="how often tiles are judged, each time on what the last round has left; 0: never")
         folds: int = hp(3, 2, 20, tune=False, help="of the cross-validation, at most as many as patients")
         epoch_share: float = hp(0.5, 0.01, 1.0, search=(0.2, 1.0), help="of the epochs, for each fold")
         classifier: str = hp("linear", choices=("linear", "mlp"), help="of frozen features: linear, or with a hidden layer before it")

@@ -76,13 +76,15 @@ def judging(labels: list[int], probabilities: list[float], **changes):
 
 
 def test_where_nothing_is_contradicted_it_trains_on_the_labels_that_tiles_inherit(monkeypatch):
-    """Bit for bit the run in which nothing is judged, because all bags are one patient's."""
+    """Bit for bit the run in which nothing is judged, because there is no round, or because all bags are one patient's."""
     (data, truth), _ = slides()
     one = BagData(data.images, data.labels, 2, data.class_names, groups=torch.zeros(data.n, dtype=torch.int64), offsets=data.offsets)
     with epochs(3):
         inherited, doubted = tiny_run(CL, bags=(one, truth)), tiny_run(CL, bags=(data, truth))
         monkeypatch.setitem(MODULE, "tile_issues", nothing)
         trusted = tiny_run(CL, bags=(data, truth))
+        never = tiny_run(CL, bags=(data, truth), rounds=0)
+    assert torch.equal(weights(trusted), weights(never)) and not never.method.diagnostics()["contradicted"]
     assert torch.equal(weights(trusted), weights(inherited)) and not torch.equal(weights(doubted), weights(inherited))
     assert torch.equal(trusted.method.labels, data.labels.repeat_interleave(12)) and trusted.method.kept.all()
     assert trusted.method.diagnostics() == inherited.method.diagnostics() == {"contradicted": 0.0}
