@@ -29,6 +29,8 @@ from benchmark.tasks import task_of
 if TYPE_CHECKING:
     import torch
 
+    from benchmark.bags.arrays import BagArrays
+
 
 @dataclass(frozen=True)
 class PreparedData:
@@ -212,15 +214,16 @@ def _refuse_change(what: str, plugin: PluginSpec, now: str | None) -> None:
         raise BenchmarkError(f"{what} has changed since this run was planned; give the command again")
 
 
-def true_labels(arrays: Arrays) -> np.ndarray:
+def true_labels(arrays: Arrays | BagArrays) -> np.ndarray:
     """(n,) int64: the reference where there is one, else the labels."""
     return arrays.labels if arrays.clean_labels is None else arrays.clean_labels
 
 
-def content_digest(arrays: Arrays) -> str:
-    """16 hex digits over true labels, given splits and groups: which samples these are, wherever they lie."""
+def content_digest(arrays: Arrays | BagArrays) -> str:
+    """16 hex digits over true labels, given splits, groups and, of bags, their sizes: which samples these are, wherever they lie."""
     digest = hashlib.sha256()
-    for part in (true_labels(arrays), arrays.split, arrays.groups):
+    sizes = getattr(arrays, "offsets", None)
+    for part in (true_labels(arrays), arrays.split, arrays.groups, *(() if sizes is None else (sizes,))):
         digest.update(b"-" if part is None else np.ascontiguousarray(part, dtype="<i8").tobytes())
     return digest.hexdigest()[:16]
 

@@ -14,7 +14,7 @@ from benchmark.noise_file import read
 from benchmark.noise_matrix import digest, resolve_file
 
 
-@noise("file", version=1, source="the file's author")
+@noise("file", version=1, task="classification+bags", source="the file's author")
 class FileNoise(Noise):
     """Labels as a file gives them, whatever the seed: the same for everyone who has the file.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from benchmark.data.thinning import rank_classes, thin
 from benchmark.errors import BenchmarkError
 from benchmark.metrics.bags import structural_noise
 from benchmark.noise_record import record as record_noise
-from benchmark.prepare import PreparedData, features_of, load
+from benchmark.prepare import PreparedData, content_digest, features_of, load
 from benchmark.registry import Registry
 from benchmark.resolve import instantiate_dataset, instantiate_noise, refuse_changed_noise
 from benchmark.seeds import numpy_generator
@@ -38,7 +37,7 @@ def prepare_bags(spec: RunSpec, registry: Registry, data_root: Path, device: tor
     refuse_changed_noise(registry, spec.noise, noise, data_root)
     arrays: BagArrays = load(dataset, spec.dataset, data_root)
     tiles = features_of(dataset, spec.dataset, arrays, data_root, device) if dataset.options.features else arrays.tiles
-    content = _content(arrays)
+    content = content_digest(arrays)
     names, options = spec.data_names(content), dataset.options
 
     def thinned(positions: np.ndarray, part: str) -> np.ndarray:
@@ -89,11 +88,3 @@ def part_offsets(arrays: BagArrays, bags: np.ndarray) -> np.ndarray:
 def tile_labels(arrays: BagArrays, bags: np.ndarray) -> np.ndarray | None:
     """(M,) truth of the tiles of some bags; None: unknown."""
     return None if arrays.tile_labels is None else arrays.tile_labels[tile_rows(arrays, bags)]
-
-
-def _content(arrays: BagArrays) -> str:
-    """16 hex digits over labels, sizes of bags, given splits and groups."""
-    digest = hashlib.sha256()
-    for part in (arrays.labels, arrays.offsets, arrays.split, arrays.groups):
-        digest.update(b"-" if part is None else np.ascontiguousarray(part, dtype="<i8").tobytes())
-    return digest.hexdigest()[:16]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Task = Annotated[
     str,
     typer.Option(
-        "--task", metavar="TASK", help="Kind of labels: classification, segmentation. Default: of what is named.", show_default=False
+        "--task", metavar="TASK", help="Kind of labels: classification, segmentation, bags. Default: of what is named.", show_default=False
     ),
 ]
 Methods = Annotated[str, typer.Option("--methods", metavar="LIST", help="name[:preset][:key=value], …")]

@@ -84,6 +84,21 @@ def test_the_task_is_that_of_the_plugins_and_a_number_is_symmetric_noise(bench, 
     assert "nothing to run" in printed.err and "AUROC sel" in printed.out
 
 
+def test_labels_of_bags_travel_in_a_file(bench, tmp_path: Path, capsys) -> None:
+    features(tmp_path / "data")
+    drawn = ("--datasets", "mil:data", "--noise", "symmetric:0.2")
+    assert bench("noise", "export", *drawn, "--out", "labels.csv") == 0
+    for noise in ("symmetric:0.2", "file:labels.csv"):
+        assert bench("run", *ONE, "--datasets", "mil:data", "--noise", noise, "--quiet") == 0
+    results = [json.loads(path.read_text())["noise"] for path in (tmp_path / "runs").glob("*/result.json")]
+    assert len({result["label_hash"] for result in results}) == 1 and all(result["realised_rate"] > 0 for result in results)
+    features(tmp_path / "other", slides=26)
+    capsys.readouterr()
+    assert bench("noise", "export", "--datasets", "mil:data", "--noise", "none", "--out", "labels.npz") == 0
+    assert bench("run", *ONE, "--datasets", "mil:other", "--noise", "file:labels.npz") == 2
+    assert "labels.npz is for other data" in capsys.readouterr().err
+
+
 def test_a_table_beside_that_of_other_tasks(bench, tmp_path: Path, capsys) -> None:
     features(tmp_path / "data")
     assert bench("run", *ONE, "--datasets", "mil:data", "--noise", "none", "--quiet") == 0
