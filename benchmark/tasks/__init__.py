@@ -76,7 +76,7 @@ TASKS: dict[str, TaskDefaults] = {
         number_means="symmetric",
         headline="auroc",
         protocols={
-            "quick": {"backbone": "auto", "batch_size": 4, "augmentation": "none", "lr_schedule": "cosine"},
+            "quick": {"backbone": "auto", "batch_size": 4, "augmentation": "none", "lr_schedule": "cosine", "lr": 5e-3},
             "standard": {"backbone": "auto", "epochs": 60, "batch_size": 4, "lr_schedule": "cosine", "precision": "auto"},
             "paper": {"backbone": "auto", "epochs": 200, "batch_size": 2, "lr": 2e-4, "weight_decay": 1e-4, "lr_schedule": "cosine"},
         },

@@ -31,8 +31,8 @@ ROUGHNESS = 1.0
 
 
 def tissue_slides(
-    n_slides: int = 100,
-    tiles_per_slide: int = 50,
+    n_slides: int = 200,
+    tiles_per_slide: int = 100,
     witness_rate: float = 0.2,
     size: int = 32,
     seed: int = 0,

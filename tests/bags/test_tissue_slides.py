@@ -93,8 +93,8 @@ def test_lookalikes_are_darker_like_tumour_but_no_tumour() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_slides": 1}, "at least 2 slides with 2 tiles of 8 px; not 1 slides with 50 tiles of 32 px"),
-        ({"tiles_per_slide": 1}, "not 100 slides with 1 tiles"),
+        ({"n_slides": 1}, "at least 2 slides with 2 tiles of 8 px; not 1 slides with 100 tiles of 32 px"),
+        ({"tiles_per_slide": 1}, "not 200 slides with 1 tiles"),
         ({"size": 7}, "of 7 px"),
         ({"witness_rate": 0}, r"witness_rate in \(0, 1\]"),
         ({"witness_rate": 1.5}, r"not 1\.5, 0\.5, 0\.2 and 0\.6"),
