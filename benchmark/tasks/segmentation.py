@@ -26,6 +26,7 @@ from benchmark.tasks.base import Arrays, Task, image_judgements
 from benchmark.training.augment import Augmenter, FeatureScaler, normalization, parse_augmentation
 from benchmark.training.backbones import BaseNetwork
 from benchmark.training.images import MappedImages, place
+from benchmark.training.loader import batch_bounds
 
 if TYPE_CHECKING:
     from benchmark.registry import Registry
@@ -77,8 +78,8 @@ class Segmentation(Task):
         return JointAugmenter(names, *sides, scale, bias), JointAugmenter(names | frozenset(declared), *sides, scale, bias, strong=True)
 
     def network(self, protocol: TrainingProtocol, data: TrainingData, *, bf16: bool, **design: Any) -> BaseNetwork:
-        """One of :mod:`benchmark.segmentation.networks`."""
-        return build_segmentation_network(
+        """One of :mod:`benchmark.segmentation.networks`, if it can train on the smallest batch."""
+        network = build_segmentation_network(
             protocol.backbone,
             channels=int(data.images.shape[1]),
             tasks=len(data.tasks),
@@ -88,6 +89,9 @@ class Segmentation(Task):
             bf16=bf16,
             **design,
         )
+        least = min(stop - start for start, stop in batch_bounds(data.n, protocol.batch_size))
+        network.check_batches(least, int(data.images.shape[2]), int(data.images.shape[3]))
+        return network
 
     def evaluation_batch(self, data: TrainingData, device: torch.device) -> int:
         """See :data:`ACTIVATIONS`."""
