@@ -257,6 +257,11 @@ class Noise(Plugin):
         """The nominal share of wrong labels, None where the model does not take one (the injected rate is recorded)."""
         return getattr(self.params, "rate", None)
 
+    @property
+    def is_particular(self) -> bool:
+        """True where these parameters suit some data sets only (one radius an organ): a command then draws it once before its first run."""
+        return False
+
     def with_rate(self, rate: float) -> Noise:
         """The same kind of noise at another rate (a method that imitates the noise on data of its own needs it)."""
         return type(self)(dataclasses.replace(self.params, rate=rate))

@@ -320,6 +320,19 @@ def a_gradient_reaches_every_parameter(cls: type[Method]) -> None:
         assert not still, f"no gradient reaches {', '.join(still[:3])}"
 
 
+def leaves_the_given_masks_alone(cls: type[Method]) -> None:
+    """Training and judging write nothing into ``data.labels``: the harness has masks of its own, but what a method reads of its
+    copy later (which pixels are suspects, which quality a given label has) would be of other labels than those it was given."""
+    case = tiny_masks(tasks=2)
+    before = case[0].labels.clone()
+    result = tiny_run(cls, masks=case)
+    method = result.method
+    if isinstance(method, MaskMethod):  # the harness asks again
+        _ = method.label_quality(), method.suspects(), method.pixel_quality(), method.pixel_suspects(), method.corrected_labels()
+    changed = int((result.data.labels != before).sum())
+    assert not changed, f"{changed} pixels of data.labels were changed in place; write into data.labels.clone()"
+
+
 def repeats_exactly(cls: type[Method]) -> None:
     """The same seed gives the same probabilities and judgements of labels, bit for bit."""
     differing = _differences(tiny_run(cls), tiny_run(cls))
@@ -448,6 +461,7 @@ MASK_METHOD_CHECKS: tuple[Callable[[Any], None], ...] = (
     parameters_are_sound,
     trains_and_predicts,
     judges_every_label,
+    leaves_the_given_masks_alone,
     a_gradient_reaches_every_parameter,
     repeats_exactly,
     resumes_exactly,

@@ -37,6 +37,11 @@ class Combined(Noise):
         """None: errors of one part may hit those of another, so the rates do not add up."""
         return None
 
+    @property
+    def is_particular(self) -> bool:
+        """True if any part is."""
+        return any(part.is_particular for part in self.parts)
+
     def with_rate(self, rate: float) -> Noise:
         """Refused: how a rate would be shared among the parts is not known (BenchmarkError)."""
         raise BenchmarkError(f"{self.name} cannot be drawn at a rate; imitate one of its parts")

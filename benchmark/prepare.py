@@ -67,6 +67,12 @@ class PreparedData:
             differs &= (given != VOID) & (true != VOID)
         return differs.reshape(len(differs), -1).any(axis=1) | self.foreign["train"]
 
+    @property
+    def knows_truth(self) -> bool:
+        """Whether ``truth`` is more than the given labels again: the set's own are true, there is a reference, or noise was drawn into
+        them. Nobody has looked at a user's own labels."""
+        return self.dataset.labels_are_truth or self.arrays.clean_labels is not None or bool(self.wrong.any())
+
 
 def prepare(spec: RunSpec, registry: Registry, data_root: Path, device: torch.device | None = None) -> PreparedData:
     """Load the data of a spec, split them and draw the noise, as the task of the data does it.

@@ -183,8 +183,7 @@ def _context(
 ) -> tuple[RunContext, RunObserver]:
     """The method's view of the run and the harness's."""
     wrong = prepared.wrong
-    known = prepared.dataset.labels_are_truth or prepared.arrays.clean_labels is not None or bool(wrong.any())
-    truth, rate = (prepared.truth["train"], float(wrong.mean())) if known else (None, None)  # nobody has looked at a user's own labels
+    truth, rate = (prepared.truth["train"], float(wrong.mean())) if prepared.knows_truth else (None, None)
     classes = (training.num_classes, training.class_names)
     oracle = Oracle(truth, prepared.noise, rate, *classes, given=prepared.labels["train"], seed=spec.seed)
     run = RunContext(

@@ -8,9 +8,7 @@ from benchmark.api import hp, method
 from benchmark.segmentation import VOID
 from benchmark.segmentation.cross_prediction import CrossParams, CrossPredicted
 from benchmark.segmentation.losses import pixel_cross_entropy, pixel_mean
-from benchmark.segmentation.quality import cleanlab_segmentation
-from benchmark.training.detect import lowest_share
-from benchmark.training.mixture import lower_component
+from benchmark.segmentation.quality import cleanlab_segmentation, lowest_masks
 
 THEN = ("drop", "correct", "images")
 
@@ -55,13 +53,8 @@ class CleanlabSegmentation(CrossPredicted):
         return torch.where(kept)[0].to(data.labels.device), lesson[kept].to(data.labels.device)
 
     def worst_masks(self):
-        """(n, T) bool: the masks of lowest score, task by task; none of a task that could not be judged."""
-        worst = torch.zeros_like(self.mask_quality, dtype=torch.bool)
-        for task in torch.where(self.judged)[0].tolist():
-            scores = self.mask_quality[:, task]
-            estimated = self.params.share == "estimate"
-            worst[:, task] = torch.from_numpy(lower_component(scores.numpy())) if estimated else lowest_share(scores, self.params.share)
-        return worst
+        """(n, T) bool: the masks of lowest score, task by task; none of a task that could not be judged, none that is void throughout."""
+        return lowest_masks(self.mask_quality, None if self.params.share == "estimate" else self.params.share) & self.judged
 
     def training_step(self, batch, networks, epoch):
         """Cross-entropy with what is left of the labels."""
@@ -77,5 +70,8 @@ class CleanlabSegmentation(CrossPredicted):
         return self.other if self.params.then == "correct" else None
 
     def diagnostics(self):
-        """The share of masks that were left out, too."""
-        return super().diagnostics() | ({"left_out": float(self.left_out.float().mean())} if self.params.then == "images" else {})
+        """The share of masks that were left out, too; those that are void throughout do not count."""
+        if self.params.then != "images":
+            return super().diagnostics()
+        known = ~self.mask_quality.isnan()
+        return super().diagnostics() | {"left_out": float(self.left_out.sum() / known.sum().clamp(min=1))}

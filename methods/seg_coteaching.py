@@ -10,9 +10,9 @@ import torch
 from benchmark.api import hp, method
 from benchmark.segmentation import VOID
 from benchmark.segmentation.losses import image_means, keep_pixels, pixel_cross_entropy, pixel_mean, soft_dice
+from benchmark.segmentation.lowest import lowest_pixels
 from benchmark.segmentation.method import MaskMethod
-from benchmark.segmentation.quality import image_quality, pixel_quality
-from benchmark.training.detect import lowest_share
+from benchmark.segmentation.quality import image_quality, lowest_masks, mean_over_tasks, pixel_quality
 from benchmark.training.selection import capped_epochs, forget_rate, keep_mask
 
 LEVELS, RANKS = ("image", "pixel"), ("both", "ce", "dice")
@@ -47,24 +47,30 @@ class SegmentationCoteaching(MaskMethod):
         exponent: float = hp(1.0, 0.1, 4.0, search=(0.5, 2.0), help="the ramp ends at noise_rate ** exponent")
 
     def setup(self, data, run):
-        """Fix the ramp."""
+        """Fix the ramp, and what rounds."""
+        self.rounding = run.generator("seg_coteaching")
         self.gradual = capped_epochs(self.params.num_gradual, run.protocol.epochs, share=0.25)
 
     def training_step(self, batch, networks, epoch):
         """Each network's mean loss over what the other finds easy."""
         logits = [network(batch.images) for network in networks]
         losses = [pixel_cross_entropy(each, batch.labels) for each in logits]
-        kept = [self.keep(*each, batch.labels, epoch) for each in zip(logits, losses, strict=True)]
+        drawn = torch.rand(batch.labels.shape[1], generator=self.rounding).clamp(min=1e-6).to(batch.labels.device, non_blocking=True)
+        kept = [self.keep(*each, batch.labels, epoch, drawn) for each in zip(logits, losses, strict=True)]
         return pixel_mean(losses[0], batch.labels, kept[1]), pixel_mean(losses[1], batch.labels, kept[0])
 
-    def keep(self, logits, losses, labels, epoch):
-        """(B, T, H, W) or (B, T, 1, 1) bool: the pixels or masks of smallest loss of each task, by the epoch's forget rate."""
+    def keep(self, logits, losses, labels, epoch, drawn):
+        """(B, T, H, W) or (B, T, 1, 1) bool: the pixels or masks of smallest loss of each task, by the epoch's forget rate.
+
+        ``drawn``: (T,) from [0, 1), which rounds how many masks are kept. Batches have few: of 4 rounded down, every rate up to 1/4 is 1/4.
+        """
         forget = forget_rate(epoch, self.params.noise_rate, self.gradual, self.params.exponent)
         if self.params.level == "pixel":
             return keep_pixels(losses, labels, forget, by_class=self.params.per_class)
         known = (labels != VOID).flatten(2).any(dim=2)
         tasks = torch.where(known, torch.arange(known.shape[1], device=known.device), -1)  # masks that are void throughout have no loss
-        return (keep_mask(self.difficulty(logits, losses, labels).view(-1), forget, tasks.view(-1)).view_as(known) & known)[..., None, None]
+        kept = keep_mask(self.difficulty(logits, losses, labels).view(-1), forget, tasks.view(-1), drawn.expand_as(known).reshape(-1))
+        return (kept.view_as(known) & known)[..., None, None]
 
     def difficulty(self, logits, losses, labels):
         """(B, T) how badly each mask is fitted, by ``rank_by``."""
@@ -89,13 +95,13 @@ class SegmentationCoteaching(MaskMethod):
 
     def label_quality(self):
         """The softmin over an image's pixels of the probability of their labels under both networks, mean over the tasks."""
-        return self.mask_quality.mean(dim=1)
+        return mean_over_tasks(self.mask_quality)
 
     def suspects(self):
         """Of images: those with a mask among the noise rate's share of lowest quality of its task."""
         if self.params.level == "pixel":
             return None
-        return torch.stack([lowest_share(quality, self.params.noise_rate) for quality in self.mask_quality.T]).any(dim=0)
+        return lowest_masks(self.mask_quality, self.params.noise_rate).any(dim=1)
 
     def pixel_quality(self):
         """The mean probability of the given label under both networks."""
@@ -105,6 +111,6 @@ class SegmentationCoteaching(MaskMethod):
         """Of pixels: the noise rate's share of lowest quality, of each class with ``per_class``."""
         if self.params.level == "image":
             return None
-        labels = self.data.labels.cpu()
-        kept = keep_pixels(1 - self.self_confidence, labels, self.params.noise_rate, by_class=self.params.per_class)
-        return ~kept & (labels != VOID)
+        labels, quality = self.data.labels.cpu().numpy(), self.self_confidence.numpy()
+        classes = self.data.num_classes if self.params.per_class else None
+        return torch.from_numpy(lowest_pixels(quality, labels, self.params.noise_rate, classes))

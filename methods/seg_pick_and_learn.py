@@ -15,6 +15,7 @@ from benchmark.segmentation import VOID
 from benchmark.segmentation.losses import batch_weights, pixel_cross_entropy, soft_dice, weighted_by_image
 from benchmark.segmentation.method import MaskMethod
 from benchmark.segmentation.predicting import predict_beside
+from benchmark.segmentation.quality import mean_over_tasks
 from benchmark.training.networks import Networks
 
 LOSSES = ("dice", "ce")
@@ -71,7 +72,7 @@ class PickAndLearn(MaskMethod):
     def weights(self, images, labels):
         """(B, T) weights that add up to 1 over the batch; 0 for masks that are void throughout, whose loss of 0 would draw all weight."""
         weights = torch.stack([batch_weights(scores) for scores in self.scores(images, labels).T], dim=1)
-        weights = weights * (labels != VOID).flatten(2).any(dim=2)
+        weights = weights * _labelled(labels)
         return weights / weights.sum(dim=0).clamp(min=torch.finfo(weights.dtype).tiny)
 
     def scores(self, images, labels):
@@ -90,17 +91,24 @@ class PickAndLearn(MaskMethod):
         """Train both, then let the judge look at every image once, in evaluation mode and without augmentation."""
         networks = super().fit(data, run)
         self.judge.train(False)
-        self.quality = predict_beside(run, self.scores, data.labels)
+        self.quality = predict_beside(run, self.scores, data.labels).masked_fill(~_labelled(data.labels), float("nan"))
         return networks
 
     def label_quality(self):
-        """The judge's scores before tanh, mean over the tasks."""
-        return self.quality.mean(dim=1)
+        """The judge's scores before tanh, mean over the tasks whose masks are not void throughout."""
+        return mean_over_tasks(self.quality)
 
     def diagnostics(self):
-        """``effective_images``: 1/(n Σ w²), mean over the tasks, of a batch of all images; 1 where all weigh the same."""
-        shares = [1 / (self.data.n * batch_weights(scores).square().sum()) for scores in self.quality.T]
-        return {"effective_images": float(torch.stack(shares).mean())}
+        """``effective_images``: 1/(n Σ w²), mean over the tasks, of a batch of all n images whose mask is not void throughout; 1 where all
+        weigh the same."""
+        known = [scores[~scores.isnan()] for scores in self.quality.T]
+        shares = [1 / (len(scores) * batch_weights(scores).square().sum()) for scores in known if len(scores)]
+        return {"effective_images": float(torch.stack(shares).mean()) if shares else 1.0}
+
+
+def _labelled(labels):
+    """(B, T) bool: the masks that are not void throughout."""
+    return (labels != VOID).flatten(2).any(dim=2)
 
 
 class _Judge(nn.Module):

@@ -59,6 +59,11 @@ class MaskNoise(Noise):
         """None: alpha is a share of masks, and says little about the share of wrong pixels."""
         return None
 
+    @property
+    def is_particular(self) -> bool:
+        """True with a radius for each task: there must be as many."""
+        return len(_words(self.params.beta, "beta")) > 1
+
     def with_rate(self, rate: float) -> MaskNoise:
         """The same noise on another share of the masks."""
         return type(self)(dataclasses.replace(self.params, alpha=rate))

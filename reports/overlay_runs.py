@@ -15,7 +15,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.metrics.masks import organ_names
 from benchmark.seeds import numpy_generator
 from benchmark.segmentation import VOID
-from benchmark.segmentation.overlap import overlap
+from benchmark.segmentation.overlap import image_means, overlap
 from reports import overlays
 from reports.escape import one_line
 from reports.overlays import Strip, Tile
@@ -35,7 +35,7 @@ class MaskData:
         paths: file names of the whole set, where images come from files.
         given, true: (n, T, H, W) uint8 of the training part. test: (t, T, H, W), the truth of the test part.
         tasks, classes: T and J names.
-        referenced: whether ``true`` is more than the given masks again.
+        referenced: whether ``true`` is more than the given masks again (:attr:`benchmark.prepare.PreparedData.knows_truth`).
     """
 
     images: dict[str, Any]
@@ -59,9 +59,9 @@ class MaskData:
         return any(bool((masks == VOID).any()) for masks in (self.given, self.true, self.test))
 
     def dice(self, part: str, rows: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        """(m,) the mean Dice of an image's objects, of some masks for these rows of a part."""
+        """(m,) the mean Dice of an image's objects, of some masks for these rows of a part; NaN where no pixel is compared."""
         true = (self.true if part == "train" else self.test)[rows]
-        return overlap(masks, true, len(self.classes))["dice"].reshape(len(rows), -1).mean(axis=1)
+        return image_means(overlap(masks, true, len(self.classes))["dice"])
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,8 @@ def training_strips(data: MaskData, runs: Sequence[MaskRun], chosen: Sequence[tu
         return []
     rows, J = np.array([row for row, _ in chosen]), len(data.classes)
     images, given, true = data.images["train"][rows], data.given[rows], data.true[rows]
-    before, wrong = data.dice("train", rows, given), _share((given != true) & (true != VOID), true)
+    known = (given != VOID) & (true != VOID)
+    before, wrong = data.dice("train", rows, given), _share(given != true, known)
     strips = []
     for place, (row, why) in enumerate(chosen):
         told = (_dice(before[place]), f"{100 * wrong[place]:.1f} % wrong") if data.referenced else ()
@@ -180,7 +181,7 @@ def training_strips(data: MaskData, runs: Sequence[MaskRun], chosen: Sequence[tu
         strips.append(tiles)
     for run in runs:
         flagged, corrected = run.judgements(data, rows)
-        shares, ranks = _share(flagged, true), run.ranks[rows]
+        shares, ranks = _share(flagged, known), run.ranks[rows]
         after = None if corrected is None else data.dice("train", rows, corrected)
         for place, tiles in enumerate(strips):
             truth = true[place] if data.referenced else None
@@ -224,19 +225,19 @@ def _image_tile(data: MaskData, part: str, row: int, why: str, image: np.ndarray
     return Tile("image", overlays.plain(image, side), tuple(lines))
 
 
-def _share(pixels: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """(m,) share of the pixels that are not void in the truth."""
+def _share(pixels: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(m,) share of the known pixels, 0 without any."""
     axes = (1, 2, 3)
-    shares: np.ndarray = (pixels & (true != VOID)).sum(axis=axes) / np.maximum((true != VOID).sum(axis=axes), 1)
+    shares: np.ndarray = (pixels & known).sum(axis=axes) / np.maximum(known.sum(axis=axes), 1)
     return shares
 
 
 def _dice(value: float) -> str:
-    return f"Dice {100 * value:.1f} %"
+    return "Dice –" if np.isnan(value) else f"Dice {100 * value:.1f} %"
 
 
 def _change(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−")
+    return "–" if np.isnan(value) else f"{100 * value:+.1f}".replace("-", "−")
 
 
 def _arrays(path: Path, needed: Sequence[str]) -> tuple[dict[str, np.ndarray], frozenset[str]]:

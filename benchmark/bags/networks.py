@@ -166,7 +166,8 @@ class DualStream(BagNetwork):
             embedded = F.relu(self.embedding(tiles))
             queries = self.query(embedded)
         queries = torch.tanh(full(queries))
-        likeness = (queries * queries[critical][bag]).sum(dim=1) * self.scale
+        # index_select, not [bag]: its gradient is a sum by segments on all threads, that of indexing a loop on one
+        likeness = (queries * queries[critical].index_select(0, bag)).sum(dim=1) * self.scale
         attention = segment_softmax(likeness, offsets, bag)
         values = tiles if self.light else full(embedded)
         bags = self.bag(self.value(segment_weighted_sum(values, attention, offsets))).squeeze(1)

@@ -73,7 +73,7 @@ def segment_softmax(values: Tensor, offsets: Tensor, bag: Tensor | None = None) 
     bag = bag_of_tile(offsets, len(values)) if bag is None else bag
     # The shift cancels, so it needs no gradient.
     raised = (values - _highest(values, offsets, bag)[bag]).exp()
-    return raised / segment_sum(raised, offsets, bag)[bag]
+    return raised / segment_sum(raised, offsets, bag).index_select(0, bag)
 
 
 def segment_topk_mean(values: Tensor, offsets: Tensor, k: int, bag: Tensor | None = None) -> Tensor:

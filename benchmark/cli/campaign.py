@@ -109,7 +109,8 @@ def announce(plan: Plan, what: str, conditions: Conditions) -> None:
 def make_data_ready(plan: Plan, registry: Registry, conditions: Conditions, told: set[str]) -> None:
     """Downloads, decoding and features before the first run, where their progress can be seen.
 
-    What may leave too few samples, and noise that reads a file or another data set, is tried once: no cell need fail over it.
+    What may leave too few samples, and noise that reads a file or another data set or suits some sets only, is tried once: no cell need
+    fail over it.
     """
     from benchmark.files import default_data_root
     from benchmark.prepare import make_ready, prepare
@@ -119,7 +120,7 @@ def make_data_ready(plan: Plan, registry: Registry, conditions: Conditions, told
     with aside(), warnings_shown(told), Preparation(quiet=conditions.quiet) as report:
         for dataset in {identity(cell.spec, "dataset"): cell.spec.dataset for cell in plan.pending}.values():
             make_ready(dataset, registry, data_root, conditions.worker.device, report)
-        doubtful = [cell.spec for cell in plan.pending if _may_not_fit(cell.spec)]
+        doubtful = [cell.spec for cell in plan.pending if _may_not_fit(cell.spec, registry)]
         for spec in {(identity(spec, "dataset"), identity(spec, "noise")): spec for spec in reversed(doubtful)}.values():
             prepare(spec, registry, data_root)
 
@@ -184,9 +185,12 @@ def _to_do(plan: Plan, jobs: int) -> str:
     return f"{states}; {len(plan.pending)} to run, {expected}"
 
 
-def _may_not_fit(spec: RunSpec) -> bool:
+def _may_not_fit(spec: RunSpec, registry: Registry) -> bool:
+    from benchmark.resolve import instantiate_noise
+
     thinned = {"imbalance", "subset", "label_file"} & set(spec.dataset.params)
-    return bool(thinned) or any(part.fingerprint is not None for part in spec.noise.parts or (spec.noise,))
+    reads = any(part.fingerprint is not None for part in spec.noise.parts or (spec.noise,))
+    return bool(thinned) or reads or instantiate_noise(registry, spec.noise).is_particular
 
 
 def _print_plan(plan: Plan, fmt: str) -> None:

@@ -218,10 +218,8 @@ def _data(spec: RunSpec, key: str, registry: Registry, data_root: Path) -> MaskD
         raise BenchmarkError(f"{spec.dataset.name} has changed since run {key}, so its images cannot be shown; {again}")
     prepared = prepare(spec, registry, data_root)
     arrays, given, true = prepared.arrays, prepared.labels["train"], prepared.truth["train"]
-    referenced = arrays.clean_labels is not None or bool((given != true).any())
-    return MaskData(
-        prepared.inputs, prepared.indices, arrays.paths, given, true, prepared.truth["test"], arrays.tasks, arrays.classes, referenced
-    )
+    rest = (prepared.truth["test"], arrays.tasks, arrays.classes, prepared.knows_truth)
+    return MaskData(prepared.inputs, prepared.indices, arrays.paths, given, true, *rest)
 
 
 def _facts(row: Row) -> list[str]:

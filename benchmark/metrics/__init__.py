@@ -22,6 +22,12 @@ __all__ = [
     "rounds", "test_metrics",
 ]  # fmt: skip
 
+OF_THE_TRUTH = frozenset(("detection", "clean_kept", "correction", "ranking"))
+"""Groups that ask which training labels are wrong. Where that is not known, none of them would be, and every correction harm."""
+
+NEED_NO_TRUTH = frozenset(("flagged", "kept"))
+"""What these groups say of the method alone."""
+
 
 def compute(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
     """The ``metrics`` of ``result.json`` from the arrays of ``predictions.npz``; both are laid out in docs/design.md.
@@ -30,8 +36,8 @@ def compute(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
         predictions: the arrays by name; ``task`` says of which kind of labels they are, classification where it is absent.
 
     Returns:
-        What :func:`compute_classes`, :func:`benchmark.metrics.masks.compute_masks` or
-        :func:`benchmark.metrics.bag_runs.compute_bags` returns.
+        What :func:`compute_classes`, :func:`benchmark.metrics.masks.compute_masks` or :func:`benchmark.metrics.bag_runs.compute_bags`
+        returns. Where ``truth_known`` is False, what compares the training labels with true ones is None: see :data:`OF_THE_TRUTH`.
 
     Raises:
         ValueError, IndexError: arrays whose shapes contradict each other.
@@ -40,12 +46,18 @@ def compute(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
     if task == "segmentation":
         from benchmark.metrics.masks import compute_masks
 
-        return compute_masks(predictions)
-    if task == "bags":
+        groups = compute_masks(predictions)
+    elif task == "bags":
         from benchmark.metrics.bag_runs import compute_bags
 
-        return compute_bags(predictions)
-    return compute_classes(predictions)
+        groups = compute_bags(predictions)
+    else:
+        groups = compute_classes(predictions)
+    if bool(predictions.get("truth_known", True)):
+        return groups
+    for group in OF_THE_TRUTH & groups.keys():
+        groups[group] = {name: value if name in NEED_NO_TRUTH else None for name, value in groups[group].items()}
+    return groups
 
 
 def compute_classes(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:

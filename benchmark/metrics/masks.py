@@ -11,7 +11,7 @@ from benchmark.metrics.means import Metrics, mean_of
 from benchmark.metrics.pixels import image_ranking, pixel_calibration, pixel_detection, pixel_detection_by_class
 from benchmark.metrics.segmentation import segmentation
 from benchmark.segmentation import VOID
-from benchmark.segmentation.overlap import overlap
+from benchmark.segmentation.overlap import image_means, mean_dice, overlap
 
 
 def compute_masks(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
@@ -53,8 +53,7 @@ def compute_masks(predictions: Mapping[str, np.ndarray]) -> dict[str, Metrics]:
             if name.startswith("aux_"):
                 groups[f"aux/{name.removeprefix('aux_')}"] = of(labels, predictions[name])
     if "val_selected" in predictions:
-        dice = overlap(_ids(predictions["val_selected"]), predictions["val_labels"], J)["dice"]
-        groups["validation"] = {"dice": float(dice.mean())}
+        groups["validation"] = {"dice": mean_dice(_ids(predictions["val_selected"]), predictions["val_labels"], J)}
     if "train_given" in predictions and "train_true" in predictions:
         groups |= _training(predictions, tasks, J)
     return groups
@@ -80,14 +79,14 @@ def _training(predictions: Mapping[str, np.ndarray], tasks: Sequence[str], J: in
         ranks = detection(labels[known], truth[known], predictions["train_ranked_quality"][known])
         groups.setdefault("detection", {}).update({name: ranks[name] for name in ("auroc", "average_precision")})
     if "train_quality" in predictions:
-        groups["ranking"] = image_ranking(predictions["train_quality"], overlap(given, true, J)["dice"].mean(axis=(1, 2)))
+        groups["ranking"] = image_ranking(predictions["train_quality"], image_means(overlap(given, true, J)["dice"]))
     if "train_corrected" in predictions:
         groups["correction"] = {}
         for when, masks in (("before", given), ("after", predictions["train_corrected"])):
             known = (masks != VOID) & (true != VOID)
             wrong = int(np.count_nonzero((masks != true) & known))
             groups["correction"][f"noise_{when}"] = wrong / max(int(np.count_nonzero(known)), 1)
-            groups["correction"][f"dice_{when}"] = float(overlap(masks, true, J)["dice"].mean())
+            groups["correction"][f"dice_{when}"] = mean_dice(masks, true, J)
     return groups
 
 

@@ -41,12 +41,17 @@ def surfaces(
           masks, NaN if just one is empty.
         - ``surface_dice`` in [0, 1]: share of the pixels of both outlines that are at most ``tolerance`` from the other outline
           (Nikolov et al. 2018, with pixels in the place of surface elements); 1 for two empty masks, 0 if just one is empty.
+
+        Both are NaN where a mask is void throughout.
     """
     n, tasks = true.shape[:2]
     values = {name: np.empty((n, tasks, num_classes - 1)) for name in ("hd95", "surface_dice")}
     sampling = np.broadcast_to(np.ones(2) if spacing is None else np.asarray(spacing, dtype=np.float64), (n, 2))
     for place in np.ndindex(n, tasks):
         known = true[place] != VOID
+        if not known.any():
+            values["hd95"][place] = values["surface_dice"][place] = np.nan
+            continue
         for index in range(num_classes - 1):
             pair = (predicted[place] == index + 1) & known, true[place] == index + 1
             values["hd95"][*place, index], values["surface_dice"][*place, index] = _surface(*pair, sampling[place[0]], tolerance)
@@ -70,7 +75,8 @@ def segmentation(
     Returns:
         ``dice``, ``iou``, ``hd95``, ``surface_dice``: the mean of an image's objects, and then the mean over the images;
         ``<metric>/<organ>``: the mean over the images of one object. ``missed`` and ``missed/<organ>``: how many masks have no ``hd95``
-        because just one of the two is empty; they stand in no mean of ``hd95``. None where there is nothing to take a mean of.
+        because just one of the two is empty; they stand in no mean of ``hd95``. Masks that are void throughout stand in no
+        mean at all. None where there is nothing to take a mean of.
     """
     every = {**overlap(predicted, true, num_classes), **surfaces(predicted, true, num_classes, spacing, tolerance)}
     values: dict[str, float | None] = {}
@@ -78,7 +84,7 @@ def segmentation(
         of_image = every[name].reshape(len(true), len(organs))
         values[name] = _mean(np.array([_mean(row) for row in of_image], dtype=np.float64))  # None becomes NaN
         values |= {f"{name}/{organ}": _mean(of_image[:, index]) for index, organ in enumerate(organs)}
-    missed = np.isnan(every["hd95"]).reshape(len(true), len(organs)).sum(axis=0)
+    missed = (np.isnan(every["hd95"]) & ~np.isnan(every["dice"])).reshape(len(true), len(organs)).sum(axis=0)
     values["missed"] = float(missed.sum())
     return values | {f"missed/{organ}": float(count) for organ, count in zip(organs, missed, strict=True)}
 

@@ -18,7 +18,7 @@ from benchmark.api import TrainingData, hp
 from benchmark.segmentation import VOID
 from benchmark.segmentation.folds import halves
 from benchmark.segmentation.method import MaskMethod
-from benchmark.segmentation.quality import image_quality, pixel_quality
+from benchmark.segmentation.quality import image_quality, mean_over_tasks, pixel_quality
 from benchmark.training.context import RunContext
 from benchmark.training.loop import method_predictor
 from benchmark.training.networks import Networks
@@ -79,7 +79,7 @@ class CrossPredicted(MaskMethod):
         flagged: (n, T, H, W) bool on the CPU, the pixels held for wrong; void ones never.
         other: (n, T, H, W) uint8 on the CPU, the given masks with the teacher's most probable other class where flagged.
         self_confidence: (n, T, H, W) float32 on the CPU, the out-of-sample probability of the given label, 1 where void.
-        mask_quality: (n, T) float64 on the CPU, the softmin of the self-confidence over a mask's pixels.
+        mask_quality: (n, T) float64 on the CPU, the softmin of the self-confidence over a mask's pixels; NaN if all are void.
         judged: (T,) bool, False where a half knows fewer than two of a task's classes: nothing is flagged there.
     """
 
@@ -139,8 +139,8 @@ class CrossPredicted(MaskMethod):
         self.mask_quality = torch.from_numpy(image_quality(labels, probabilities))
 
     def label_quality(self) -> Tensor:
-        """The softmin over an image's pixels of the out-of-sample probability of their labels, mean over the tasks."""
-        return self.mask_quality.mean(dim=1)
+        """The softmin over an image's pixels of the out-of-sample probability of their labels, mean over the tasks that have any."""
+        return mean_over_tasks(self.mask_quality)
 
     def pixel_quality(self) -> Tensor:
         """The out-of-sample probability of the given label."""

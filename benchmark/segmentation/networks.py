@@ -22,7 +22,8 @@ DECODER = (128, 64, 48, 32, 24)
 
 
 class SegmentationNetwork(BaseNetwork):
-    """A trunk for masks, with autocast inside so that losses are computed in float32. Images of any size are taken.
+    """A trunk for masks, with autocast inside so that losses are computed in float32. Images of any size are taken, but of
+    ``multiple`` pixels and less in both directions, of which one feature is left, not in batches of one: batch norm refuses these.
 
     Args:
         trunk: (B, C, H, W) → (B, T·J, H, W) logits and (B, width, h, w) features; H and W are multiples of ``multiple``.
@@ -47,8 +48,13 @@ class SegmentationNetwork(BaseNetwork):
 
         Args:
             images: (B, C, H, W) float32, normalised.
+
+        Raises:
+            BenchmarkError: in training, see :meth:`check_batches`.
         """
         height, width = images.shape[2:]
+        if self.training:
+            self.check_batches(len(images), height, width)
         below, right = -height % self.multiple, -width % self.multiple
         if below or right:
             images = F.pad(images, (0, right, 0, below), mode="replicate")
@@ -57,6 +63,23 @@ class SegmentationNetwork(BaseNetwork):
             maps, deepest = self.trunk(images)
         logits = maps[:, :, :height, :width].float().unflatten(1, (self.tasks, self.classes))
         return logits, deepest.float().mean(dim=(2, 3))
+
+    def check_batches(self, least: int, height: int, width: int) -> None:
+        """Refuse batches that leave batch norm one value a channel at the deepest level.
+
+        Args:
+            least: number of images in the smallest batch.
+            height, width: of the images, in pixels.
+
+        Raises:
+            BenchmarkError: one image a batch, of :attr:`multiple` pixels or less in both directions.
+        """
+        if least == 1 and max(height, width) <= self.multiple:
+            raise BenchmarkError(
+                f"in batches of one image this network needs images of at least {self.multiple + 1} px in one direction, because of "
+                f"smaller ones batch norm has a single value at the deepest level; these have {height} × {width}: "
+                "raise image_size, or train on two images and more in batches of two and more (protocol.batch_size)"
+            )
 
     def features(self, images: Tensor) -> Tensor:
         """(B, width) float32 features of normalised (B, C, H, W) images."""
@@ -111,6 +134,17 @@ def initialise(module: nn.Module) -> None:
         elif isinstance(part, nn.BatchNorm2d):
             nn.init.ones_(part.weight)
             nn.init.zeros_(part.bias)
+
+
+class _Logits(nn.Conv2d):
+    """The last convolution, 1×1, in float32 under autocast too: bfloat16 would round logits to 8 bits."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
 
 
 # --------------------------------------------------------------------------------------------------------------- V-Net
@@ -174,7 +208,7 @@ class VNet2d(nn.Module):
         self.first = nn.Sequential(*_convolution(channels, base), nn.ReLU(inplace=True))
         self.downs = nn.ModuleList([_down(base * 2**level, level + 1) for level in range(3)])
         self.ups = nn.ModuleList([_Up(8 * base, 8 * base, 3), _Up(8 * base, 4 * base, 2), _Up(4 * base, 2 * base, 1)])
-        self.head = nn.Sequential(*_convolution(2 * base, head), nn.ReLU(inplace=True), nn.Conv2d(head, outputs, 1))
+        self.head = nn.Sequential(*_convolution(2 * base, head), nn.ReLU(inplace=True), _Logits(head, outputs))
         initialise(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,7 +241,7 @@ class _UNet(nn.Module):
             layers.append(nn.Sequential(*_convolution(inputs + skip, width), nn.ReLU(inplace=True)))
             inputs = width
         self.decoder = nn.ModuleList(layers)
-        self.head = nn.Conv2d(inputs, outputs, 1)
+        self.head = _Logits(inputs, outputs)
         initialise(self)
         self.encoder = encoder  # after the initialisation, which is the decoder's
         side = size + -size % self.multiple

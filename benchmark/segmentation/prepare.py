@@ -111,14 +111,15 @@ def record_masks(
     Returns:
         What :func:`benchmark.noise_record.record` returns of the pixels (rates and matrix of all tasks together, ``solvable`` if in each
         task every class's pixels mostly carry their own label), and ``masks_changed`` (share of the images' masks), ``dice`` (mean of
-        the changed masks' objects), ``emptied`` (masks of which an object is gone), and ``tasks``, the same four of each task.
+        the changed masks' objects), ``emptied`` (masks of which an object is gone), and ``tasks``, the same four of each task. Of all
+        of them only pixels are looked at that are void in neither mask.
     """
     J = len(classes)
     dice = overlap(noisy, true, J)["dice"]
-    present = np.stack([(true == j).any(axis=(2, 3)) for j in range(1, J)], axis=-1)
-    left = np.stack([(noisy == j).any(axis=(2, 3)) for j in range(1, J)], axis=-1)
-    changed = (true != noisy).any(axis=(2, 3))
     known = (true != VOID) & (noisy != VOID)
+    present = np.stack([((true == j) & known).any(axis=(2, 3)) for j in range(1, J)], axis=-1)
+    left = np.stack([((noisy == j) & known).any(axis=(2, 3)) for j in range(1, J)], axis=-1)
+    changed = ((true != noisy) & known).any(axis=(2, 3))
 
     def numbers(rows: Any) -> dict[str, Any]:
         counted = changed[:, rows, None] & present[:, rows]

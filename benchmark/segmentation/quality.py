@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from benchmark.segmentation import VOID
 from benchmark.segmentation.checks import check, task_names
+from benchmark.training.detect import lowest_share
+from benchmark.training.mixture import lower_component
 
 TEMPERATURE = 0.1
 """Of the softmin over an image's pixels; cleanlab's default. Towards 0 the worst pixel decides, towards infinity it is their mean."""
@@ -33,20 +37,40 @@ def image_quality(labels: np.ndarray, probabilities: np.ndarray, temperature: fl
     """(n, T) float64 in [0, 1]: Σ s w / Σ w over the pixels that are not void, s their quality, w = exp(−s / temperature).
 
     The softmin score of Lad and Mueller 2023 (:func:`cleanlab.segmentation.rank.get_label_quality_scores`), for several tasks and with
-    void pixels; higher = the mask is more likely right. An image that is void throughout has 1: nothing is wrong with it.
+    void pixels; higher = the mask is more likely right. A mask that is void throughout has NaN.
 
     Args:
         labels, probabilities: as in :func:`pixel_quality`.
         temperature: above 0.
     """
-    scores = np.ones(labels.shape[:2])
+    scores = np.empty(labels.shape[:2])
     for i in range(len(labels)):  # image by image: the weights are float64
         quality, known = pixel_quality(labels[i : i + 1], probabilities[i : i + 1])[0].astype(np.float64), labels[i] != VOID
         lowest = quality.min(axis=(1, 2), keepdims=True)
         weights = np.exp((lowest - quality) / temperature) * known
         total = weights.sum(axis=(1, 2))
-        scores[i] = np.where(total > 0, (quality * weights).sum(axis=(1, 2)) / np.where(total > 0, total, 1), 1)
+        scores[i] = np.where(total > 0, (quality * weights).sum(axis=(1, 2)) / np.where(total > 0, total, 1), np.nan)
     return scores
+
+
+def mean_over_tasks(quality: Tensor) -> Tensor:
+    """(n,) the mean quality of an image's masks from (n, T), NaN where a mask is void throughout; 1 for an image of such masks alone."""
+    return quality.nanmean(dim=1).nan_to_num(nan=1.0)
+
+
+def lowest_masks(quality: Tensor, share: float | None) -> Tensor:
+    """(n, T) bool: the masks of lowest quality, task by task; never one that is void throughout.
+
+    Args:
+        quality: (n, T) scores, NaN where a mask is void throughout.
+        share: of a task's other masks, in [0, 1); None: those in the lower part of a two-component mixture.
+    """
+    lowest = torch.zeros_like(quality, dtype=torch.bool)
+    for task, scores in enumerate(quality.T):
+        known = ~scores.isnan()
+        found = torch.from_numpy(lower_component(scores[known].cpu().numpy())) if share is None else lowest_share(scores[known], share)
+        lowest[known, task] = found.to(lowest.device)
+    return lowest
 
 
 def cleanlab_segmentation(
@@ -61,7 +85,7 @@ def cleanlab_segmentation(
         labels, probabilities, tasks: as in :func:`~benchmark.segmentation.confident.confident_maps`.
 
     Returns:
-        (n, T, H, W) bool, the pixels held for wrong, and (n, T) float64, the softmin scores.
+        (n, T, H, W) bool, the pixels held for wrong, and (n, T) float64, the softmin scores, NaN where a mask is void throughout.
 
     Raises:
         BenchmarkError: what :func:`benchmark.segmentation.checks.check` refuses.

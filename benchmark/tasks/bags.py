@@ -22,7 +22,7 @@ from benchmark.bags.prepare import part_offsets, prepare_bags, tile_labels, tile
 from benchmark.errors import BenchmarkError
 from benchmark.prepare import PreparedData
 from benchmark.spec import RunSpec, TrainingProtocol
-from benchmark.tasks.base import Arrays, Forecasts, Task, image_judgements
+from benchmark.tasks.base import Arrays, Forecasts, Task, image_judgements, truth_known
 from benchmark.training.augment import Augmenter, FeatureScaler, make_augmenters
 from benchmark.training.backbones import BaseNetwork
 from benchmark.training.images import MappedImages, place
@@ -138,7 +138,7 @@ class Bags(Task):
 
     def label_arrays(self, prepared: PreparedData) -> Arrays:
         """Labels of all parts; where bags begin, and of the tiles what is known."""
-        found: Arrays = {
+        found = truth_known(prepared) | {
             "task": np.array(self.name),
             "test_labels": prepared.truth["test"],
             "val_labels": prepared.labels["val"],

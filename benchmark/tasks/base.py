@@ -143,11 +143,31 @@ def of_samples(method: Method, data: TrainingData, name: str, values: Tensor) ->
     return array
 
 
-def image_judgements(method: Method, data: TrainingData) -> Arrays:
-    """``train_quality`` (n,) float32 and ``train_suspect`` (n,) bool, of methods of every task."""
+def truth_known(prepared: PreparedData) -> Arrays:
+    """``truth_known``, False, among the arrays of predictions.npz where nobody knows the true training labels; else nothing."""
+    return {} if prepared.knows_truth else {"truth_known": np.array(False)}
+
+
+def image_judgements(method: Method, data: TrainingData, labelled: np.ndarray | None = None) -> Arrays:
+    """``train_quality`` (n,) float32 and ``train_suspect`` (n,) bool, of methods of every task.
+
+    Args:
+        method: that has been trained.
+        data: what on.
+        labelled: (n,) bool, the samples that have a label, all by default. Nothing is wrong with the others, whatever the method says:
+            they are no suspects, stand in no mixture, and their quality is 1, or just above the highest where that is not below 1.
+
+    Raises:
+        BenchmarkError: a judgement of another shape, or a quality that is not finite.
+    """
     quality = of_samples(method, data, "label_quality", method.label_quality().float())
-    if not np.isfinite(quality).all():
+    labelled = np.ones(data.n, dtype=bool) if labelled is None else labelled
+    if not np.isfinite(quality[labelled]).all():
         raise BenchmarkError(f"{method.name}.label_quality() must be finite")
-    suspects = method.suspects()
-    mask = lower_component(quality) if suspects is None else of_samples(method, data, "suspects", suspects).astype(bool)
+    suspects, mask = method.suspects(), np.zeros(data.n, dtype=bool)
+    found = lower_component(quality[labelled]) if suspects is None else of_samples(method, data, "suspects", suspects)[labelled]
+    mask[labelled] = found
+    if not labelled.all():
+        highest = np.nextafter(quality[labelled].max(initial=0), np.float32(np.inf))
+        quality = np.where(labelled, quality, np.maximum(highest, np.float32(1)))
     return {"train_quality": quality, "train_suspect": mask}

@@ -17,7 +17,7 @@ from benchmark.data.resize import resized
 from benchmark.errors import BenchmarkError
 from benchmark.prepare import PreparedData, check_arrays, prepare_classes
 from benchmark.spec import RunSpec, TrainingProtocol
-from benchmark.tasks.base import Arrays, Task, image_judgements, of_samples
+from benchmark.tasks.base import Arrays, Task, image_judgements, of_samples, truth_known
 from benchmark.training.augment import Augmenter, FeatureScaler, make_augmenters
 from benchmark.training.backbones import BaseNetwork, build_network
 from benchmark.training.images import MappedImages, place
@@ -102,7 +102,7 @@ class Classification(Task):
 
     def label_arrays(self, prepared: PreparedData) -> Arrays:
         """Labels of all parts; open-set marks and hardness where there are any."""
-        arrays = {
+        arrays = truth_known(prepared) | {
             "test_labels": prepared.truth["test"],
             "val_labels": prepared.labels["val"],
             "val_true": prepared.truth["val"],

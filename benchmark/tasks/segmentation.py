@@ -19,13 +19,14 @@ from benchmark.segmentation.arrays import MaskArrays
 from benchmark.segmentation.augment import JointAugmenter
 from benchmark.segmentation.method import MaskMethod
 from benchmark.segmentation.networks import build_segmentation_network
-from benchmark.segmentation.overlap import overlap
+from benchmark.segmentation.overlap import image_means, mean_dice, overlap
 from benchmark.segmentation.prepare import checked_masks, prepare_masks
 from benchmark.spec import RunSpec, TrainingProtocol
-from benchmark.tasks.base import Arrays, Task, image_judgements
+from benchmark.tasks.base import Arrays, Task, image_judgements, truth_known
 from benchmark.training.augment import Augmenter, FeatureScaler, normalization, parse_augmentation
 from benchmark.training.backbones import BaseNetwork
 from benchmark.training.images import MappedImages, place
+from benchmark.training.loader import batch_bounds
 
 if TYPE_CHECKING:
     from benchmark.registry import Registry
@@ -77,8 +78,8 @@ class Segmentation(Task):
         return JointAugmenter(names, *sides, scale, bias), JointAugmenter(names | frozenset(declared), *sides, scale, bias, strong=True)
 
     def network(self, protocol: TrainingProtocol, data: TrainingData, *, bf16: bool, **design: Any) -> BaseNetwork:
-        """One of :mod:`benchmark.segmentation.networks`."""
-        return build_segmentation_network(
+        """One of :mod:`benchmark.segmentation.networks`, if it can train on the smallest batch."""
+        network = build_segmentation_network(
             protocol.backbone,
             channels=int(data.images.shape[1]),
             tasks=len(data.tasks),
@@ -88,15 +89,18 @@ class Segmentation(Task):
             bf16=bf16,
             **design,
         )
+        least = min(stop - start for start, stop in batch_bounds(data.n, protocol.batch_size))
+        network.check_batches(least, int(data.images.shape[2]), int(data.images.shape[3]))
+        return network
 
     def evaluation_batch(self, data: TrainingData, device: torch.device) -> int:
         """See :data:`ACTIVATIONS`."""
         return max(2, min(64, EVALUATION_BYTES // (4 * ACTIVATIONS * math.prod(data.images.shape[2:]))))
 
     def score(self, probabilities: Tensor, labels: np.ndarray) -> float:
-        """Mean Dice of an image's objects, and then over the images; two empty masks agree."""
-        predicted = probabilities.argmax(dim=2).to(torch.uint8).numpy()
-        return float(overlap(predicted, labels, probabilities.shape[2])["dice"].mean())
+        """Mean Dice of an image's objects, and then over the images; two empty masks agree, and a part that is void throughout has 1."""
+        dice = mean_dice(probabilities.argmax(dim=2).to(torch.uint8).numpy(), labels, probabilities.shape[2])
+        return 1.0 if dice is None else dice
 
     def log_loss(self, probabilities: Tensor, labels: np.ndarray) -> float:
         """Mean over the pixels that are not void, at most −log 1e-12."""
@@ -109,7 +113,7 @@ class Segmentation(Task):
 
     def label_arrays(self, prepared: PreparedData) -> Arrays:
         """Masks of all parts, and what their axes are called."""
-        return {
+        return truth_known(prepared) | {
             "task": np.array(self.name),
             "tasks": np.array(prepared.arrays.tasks),
             "classes": np.array(prepared.arrays.classes),
@@ -123,10 +127,11 @@ class Segmentation(Task):
     def judgements(self, method: Method, data: TrainingData, run: RunContext) -> Arrays:
         """``train_quality`` and ``train_suspect`` (n,) of images; ``train_flagged`` (n, T, H, W) bool; ``train_ranked`` and
         ``train_ranked_quality`` (m,): positions in the flattened masks and the quality there, of at most :data:`RANKED_PIXELS`
-        pixels; and, of methods that correct, ``train_corrected`` (n, T, H, W) uint8."""
+        pixels; and, of methods that correct, ``train_corrected`` (n, T, H, W) uint8. An image without a labelled pixel is no suspect and
+        has a quality above all others."""
         if not isinstance(method, MaskMethod):
             raise BenchmarkError(f"{method.name} is for masks and must be a benchmark.segmentation.method.MaskMethod")
-        outputs = image_judgements(method, data)
+        outputs = image_judgements(method, data, (data.labels != VOID).flatten(1).any(dim=1).cpu().numpy())
         quality, flagged, corrected = method.pixel_quality(), method.pixel_suspects(), method.corrected_labels()
         if quality is None or flagged is None:
             forecast = run.final_probabilities()
@@ -152,15 +157,18 @@ class Segmentation(Task):
         return outputs
 
     def sample_table(self, prepared: PreparedData, predictions: Arrays, method: Method, run: RunContext) -> dict[str, Any]:
-        """Per image: its quality, whether its mask is a suspect, what share of its pixels is flagged and is wrong, its Dice."""
+        """Per image: its quality, whether its mask is a suspect, what share of its pixels is flagged and is wrong, its Dice; NaN
+        where no pixel is compared, and the latter two where nobody knows the truth."""
         given, true, flagged = (predictions[f"train_{name}"] for name in ("given", "true", "flagged"))
         both = (given != VOID) & (true != VOID)
-        known = np.maximum(both.reshape(len(true), -1).sum(axis=1), 1)
+        known = both.reshape(len(true), -1).sum(axis=1)
+        known = np.where(known > 0, known, np.nan)
+        unknown = 0.0 if prepared.knows_truth else np.nan
         dice = overlap(given, true, len(prepared.arrays.classes))["dice"]
         columns: dict[str, Any] = {"quality": predictions["train_quality"], "suspect": predictions["train_suspect"]}
         columns["flagged_pixels"] = (flagged & both).reshape(len(true), -1).sum(axis=1) / known
-        columns["wrong_pixels"] = ((given != true) & both).reshape(len(true), -1).sum(axis=1) / known
-        columns["dice_of_given"] = dice.mean(axis=(1, 2))
+        columns["wrong_pixels"] = ((given != true) & both).reshape(len(true), -1).sum(axis=1) / known + unknown
+        columns["dice_of_given"] = image_means(dice) + unknown
         return columns
 
 

@@ -41,7 +41,7 @@ class SampleHistory:
         Args:
             epoch: 0-based.
             indices: (B,) positions.
-            labels: (B,) classes; of masks (B, T, H, W), void 255: the mean over an image's pixels is stored.
+            labels: (B,) classes; of masks (B, T, H, W), void 255: the mean over an image's pixels is stored, NaN without any.
             logits: (B, K), or (B, T, J, H, W).
         """
         if logits is None or logits.shape[0] != labels.shape[0]:
@@ -50,7 +50,7 @@ class SampleHistory:
             known = labels < logits.shape[2]
             classes = torch.where(known, labels, 0).long().unsqueeze(2)
             pixels = logits.float().log_softmax(dim=2).gather(2, classes).squeeze(2).exp_() * known
-            means = pixels.flatten(1).sum(dim=1) / known.flatten(1).sum(dim=1).clamp(min=1)
+            means = pixels.flatten(1).sum(dim=1) / known.flatten(1).sum(dim=1)  # 0 / 0 is NaN
             self.values[epoch].index_copy_(0, indices, means)
             return
         given = logits.float().log_softmax(dim=1).gather(1, labels.view(-1, 1)).squeeze(1)

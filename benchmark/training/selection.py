@@ -28,24 +28,26 @@ def small_loss(losses: Tensor, forget: float) -> Tensor:
     return losses.detach().topk(keep_count(losses.shape[0], forget), largest=False).indices
 
 
-def keep_mask(losses: Tensor, forget: float, labels: Tensor | None = None) -> Tensor:
+def keep_mask(losses: Tensor, forget: float, labels: Tensor | None = None, rounding: Tensor | float = 1e-6) -> Tensor:
     """(B,) bool: the samples of smallest loss, overall or, with labels, within each class that occurs.
 
     Selection over all classes at once gives up the classes that are hard to learn, which are the rare ones. Within a class of
-    b samples ⌊(1 − forget) · b⌋ are kept, at least 1. Nothing here waits for a GPU; take means as
+    b samples ⌊(1 − forget) · b + rounding⌋ are kept, at least 1. Nothing here waits for a GPU; take means as
     ``(losses * mask).sum() / mask.sum()``.
 
     Args:
         losses: (B,) losses or other scores, lower is better.
         forget: share to leave out, in [0, 1).
         labels: (B,) int64 classes to select within.
+        rounding: with labels only. Next to 0 rounds down; (B,), a number for each class that is drawn evenly from [0, 1) rounds up as
+            often as makes (1 − forget) · b samples the mean (where that is 1 or more).
     """
     losses = losses.detach()
     if labels is None:
         mask = torch.zeros_like(losses, dtype=torch.bool)
         return mask.index_fill_(0, small_loss(losses, forget), True)
     rank, size = rank_within(losses, labels)
-    return rank < torch.floor((1 - forget) * size + 1e-6).clamp(min=1)
+    return rank < torch.floor((1 - forget) * size + rounding).clamp(min=1)
 
 
 def rank_within(scores: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:

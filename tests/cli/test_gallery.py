@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import shutil
@@ -40,6 +42,13 @@ class Squares(Dataset):
             labels[place, :, 2 + place % 6 : 9, 3:10] = 1
         images = (np.random.default_rng(0).integers(0, 60, (12, 16, 16, 1)) + 150 * labels.transpose(0, 2, 3, 1)).astype(np.uint8)
         return MaskArrays(images, labels, ("a<b>",), ("background", "square"), paths=[f"<i>{n}.png" for n in range(12)])
+
+
+@dataset("unchecked", version=1, task="segmentation")
+class Unchecked(Squares):
+    """The same as a user's own: nobody has looked whether they are right."""
+
+    labels_are_truth = False
 
 
 @method("mends", task="segmentation")
@@ -156,13 +165,28 @@ def test_named_runs_methods_and_json(gallery, tmp_path: Path, capsys) -> None:
     assert ">seg_ce</h3>" in page and ">mends</h3>" not in page and "corrected" not in page
 
 
-def test_without_noise_there_is_no_truth_to_tell(finished: Path, plugin: Path, tmp_path: Path, capsys) -> None:
+def test_of_masks_that_nobody_has_checked_there_is_no_truth_to_tell(plugin: Path, tmp_path: Path, capsys) -> None:
     where = ("--runs", str(tmp_path / "runs"), "--plugin", str(plugin), "--data-root", str(tmp_path))
-    assert main([*BASE, "--datasets", "squares", "--noise", "none", "--methods", "seg_ce", *where]) == 0
+    assert main([*BASE, "--datasets", "unchecked", "--noise", "none", "--methods", "seg_ce", *where]) == 0
     assert main(["gallery", *where, "--out", str(tmp_path / "out"), "--worst", "1", "--random", "0", "--test", "0"]) == 0
     page = (tmp_path / "out" / "gallery.html").read_text(encoding="utf-8")
     assert re.findall(r"<figcaption><b>(\w+)</b>", page) == ["image", "given", "flagged"]
     assert "whether it is wrong is not known" in page and "% wrong" not in page
+    noisy = (*MASKS[2:], "--methods", "seg_ce", "--datasets", "unchecked")
+    assert main([*BASE, *noisy, *where]) == 0  # what was drawn into them is known
+    capsys.readouterr()
+    assert main(["report", *where[:4], "--columns", "selected/dice,detection/f1,detection/flagged", "--format", "csv"]) == 0
+    rows = {row["noise"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert rows.keys() == {"none", "mask:0.5"}, rows
+    assert rows["none"]["detection/f1"] == "" and rows["none"]["detection/flagged"] and rows["mask:0.5"]["detection/f1"], rows
+
+
+def test_masks_that_are_right_without_noise_have_nothing_to_find(plugin: Path, tmp_path: Path, capsys) -> None:
+    where = ("--runs", str(tmp_path / "runs"), "--plugin", str(plugin), "--data-root", str(tmp_path))
+    assert main([*BASE, "--datasets", "squares", "--noise", "none", "--methods", "seg_ce", *where]) == 0
+    assert main(["gallery", *where, "--out", str(tmp_path / "out"), "--worst", "1", "--random", "0", "--test", "0"]) == 0
+    page = (tmp_path / "out" / "gallery.html").read_text(encoding="utf-8")
+    assert re.findall(r"<figcaption><b>(\w+)</b>", page) == ["image", "given", "flagged", "truth"] and "0.0 % wrong" in page
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,37 @@ def test_void_counts_nowhere() -> None:
     assert found["detection"]["recall"] == 0.5
     arrays["train_corrected"] = arrays["train_corrected"].copy()
     arrays["train_corrected"][1, 0, 0, 0] = VOID  # a pixel that the method gives up is not wrong
-    assert compute_masks(arrays)["correction"]["noise_after"] == 0
+    found = compute_masks(arrays)["correction"]
+    assert found["noise_after"] == 0 and found["dice_after"] == 1
+
+
+def test_void_of_given_masks_is_no_error() -> None:
+    arrays = predictions()
+    arrays["train_true"], arrays["train_given"] = np.stack([BOX, BOX]), np.stack([BOX, BOX])
+    arrays["train_given"][0, 0, 0, 0] = VOID  # where the truth is known
+    found = compute_masks(arrays)
+    assert found["correction"]["dice_before"] == 1 and found["correction"]["noise_before"] == 0
+    assert found["ranking"]["random_average_precision"] is None  # no mask is wrong
+    arrays["train_given"][0], arrays["train_given"][1, 0, 0, 0] = VOID, 0  # of the first nobody knows, the second has lost a pixel
+    found = compute_masks(arrays)
+    assert found["correction"]["dice_before"] == pytest.approx(6 / 7) and found["ranking"]["random_average_precision"] == 1
+    arrays["train_given"][:] = arrays["val_labels"][:] = VOID
+    found = compute_masks(arrays)
+    assert found["correction"]["dice_before"] is None and found["validation"] == {"dice": None}
+
+
+def test_without_the_truth_nothing_is_wrong_or_right() -> None:
+    arrays = predictions()
+    known = compute(arrays)
+    arrays["truth_known"] = np.array(False)
+    found = compute(arrays)
+    assert {group: set(values) for group, values in found.items()} == {group: set(values) for group, values in known.items()}
+    for group, values in found.items():
+        if group in ("detection", "ranking", "correction"):
+            told = {name: value for name, value in values.items() if value is not None}
+            assert told == ({"flagged": 4 / 32} if group == "detection" else {})
+        else:
+            assert values == known[group]
 
 
 def test_only_what_was_drawn_is_ranked() -> None:

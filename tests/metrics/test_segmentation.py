@@ -10,7 +10,7 @@ import pytest
 from benchmark.metrics import pixels
 from benchmark.metrics.pixels import image_ranking, pixel_calibration, pixel_detection, pixel_detection_by_class
 from benchmark.metrics.segmentation import segmentation, surfaces
-from benchmark.segmentation.overlap import overlap
+from benchmark.segmentation.overlap import image_means, mean_dice, overlap
 
 
 def masks(*boxes, size=12):
@@ -36,8 +36,23 @@ def test_void_pixels_belong_to_no_object():
     true, predicted = masks((2, 6, 2, 6)), masks((2, 6, 4, 8))
     true[0, 0, :, 6:] = 255  # half of the prediction falls away: 8 pixels, all of them right
     assert overlap(predicted, true, 2)["dice"][0, 0, 0] == pytest.approx(2 * 8 / (16 + 8))
-    true[...] = 255
-    assert overlap(predicted, true, 2)["dice"][0, 0, 0] == 1
+    true, predicted = predicted, true  # the same pixels are left out if it is the given mask that has the void
+    assert overlap(predicted, true, 2)["dice"][0, 0, 0] == pytest.approx(2 * 8 / (16 + 8))
+    assert overlap(predicted, true, 2)["iou"][0, 0, 0] == pytest.approx(8 / 16)
+
+
+def test_a_mask_that_is_void_throughout_agrees_with_nothing():
+    true = np.concatenate([np.concatenate([masks((2, 6, 2, 6), None)] * 2, axis=1), np.full((1, 2, 12, 12), 255, dtype=np.uint8)])
+    true[0, 1] = 255
+    predicted = np.zeros_like(true)
+    dice = overlap(predicted, true, 2)["dice"]
+    np.testing.assert_array_equal(dice[:, :, 0], [[0, np.nan], [1, 1], [np.nan, np.nan]])
+    np.testing.assert_array_equal(np.isnan(overlap(predicted, true, 2)["iou"]), np.isnan(dice))
+    np.testing.assert_array_equal(image_means(dice), [0, 1, np.nan])
+    assert mean_dice(predicted, true, 2) == 0.5 and mean_dice(predicted[2:], true[2:], 2) is None
+    found = segmentation(predicted, true, ("lung", "heart"))
+    assert (found["dice"], found["dice/lung"], found["dice/heart"], found["surface_dice"], found["hd95"]) == (0.5, 0.5, 1, 0.5, 0)
+    assert (found["missed"], found["missed/lung"], found["missed/heart"]) == (1, 1, 0)  # what nobody knows is not missed
 
 
 def test_hausdorff_distance_of_shifted_rectangles():

@@ -22,6 +22,14 @@ class Step(Noise):
         return "abc"
 
 
+class Particular(Step):
+    is_particular = True
+
+
+def test_it_suits_some_sets_only_if_a_part_does():
+    assert Combined([Step(), Particular()]).is_particular and not Combined([Step(), Step()]).is_particular
+
+
 class Paint(Noise):
     """Replaces the images of given positions by one grey."""
 

@@ -110,6 +110,7 @@ def test_parameters_of_no_use(make: Make, params: dict[str, Any], message: str) 
 def test_another_number_of_radii_than_tasks(make: Make) -> None:
     with pytest.raises(BenchmarkError, match=r"mask\.beta = 5\+3 gives 2 radii, and the tasks are 3 \(lung, heart, clavicle\)"):
         make("mask", beta="5+3").apply(samples(discs(2, 5, 6, 7)), RNG)
+    assert make("mask", beta="5+3").is_particular and not make("mask", beta="5").is_particular
 
 
 @pytest.mark.parametrize("labels", [np.zeros(5, dtype=np.int64), np.zeros((5, 8, 8), dtype=np.uint8), np.zeros((5, 1, 8, 8))])

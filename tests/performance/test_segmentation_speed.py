@@ -1,4 +1,5 @@
-"""What confident maps of pixels cost, against cleanlab's own functions on the same pixels, and what the metrics of masks do."""
+"""What confident maps of pixels cost, against cleanlab's own functions on the same pixels; what the pixels of lowest quality cost,
+against sorting them; and what the metrics of masks do."""
 
 from __future__ import annotations
 
@@ -9,9 +10,12 @@ import time
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from benchmark.metrics.segmentation import segmentation
 from benchmark.segmentation.confident import confident_maps
+from benchmark.segmentation.losses import keep_pixels
+from benchmark.segmentation.lowest import lowest_pixels
 
 pytestmark = [pytest.mark.perf, pytest.mark.timeout(3600)]
 IMAGES, SIZE = 247, 256
@@ -75,6 +79,18 @@ def test_confident_maps(classes, n, report):
     report(f"  cleanlab's segmentation {module_wall:.1f} ({module_used:.1f}), {module_memory:.0f} MB; ratio {module_used / used:.1f}")
     report(f"  process at most {whole:.0f} MB")
     assert (ours.reshape(-1) != theirs).sum() <= 10  # ties of single precision
+
+
+def test_lowest_pixels(report):
+    labels = np.repeat(pixels(2, IMAGES)[0], 5, axis=1)
+    quality = np.random.default_rng(0).random(labels.shape, dtype=np.float32)
+    ours, wall, used, memory = measured(lambda: lowest_pixels(quality, labels, 0.05, 2))
+    losses, given = torch.from_numpy(-quality), torch.from_numpy(labels)
+    kept, by_sorting, sorting_used, sorting_memory = measured(lambda: keep_pixels(losses, given, 0.05))
+    report(f"{IMAGES} × {SIZE}² pixels, 5 tasks, 2 classes; wall seconds (processor seconds), memory on top of the input:")
+    report(f"  ours {wall:.1f} ({used:.1f}), {memory:.0f} MB")
+    report(f"  by sorting {by_sorting:.1f} ({sorting_used:.1f}), {sorting_memory:.0f} MB; ratio to ours {sorting_used / used:.1f}")
+    assert (ours == kept.numpy()).sum() <= 20  # ties, and counts in single precision; no void here
 
 
 def test_metrics_of_masks(report):

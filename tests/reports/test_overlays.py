@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 from html.parser import HTMLParser
 from pathlib import Path
@@ -192,6 +193,13 @@ def test_strips_say_what_is_seen(tmp_path: Path) -> None:
         ("flagged", ("rank 2 of 5", "0.0 % flagged")),
         ("corrected", ()),
     ]
+    void = data().given.copy()
+    void[1, :, :4], void[2], corrected[2] = 255, 255, 0  # annotators have left open half of the second image, and all of the third
+    undecided = dataclasses.replace(data(), given=void)
+    unsure = read_mask_run(write(tmp_path / "v", train_given=void, train_corrected=corrected), "cl", undecided)
+    half, nothing = training_strips(undecided, [unsure], [(1, "worst 1"), (2, "worst 2")], side=8)
+    assert half.tiles[1].lines == ("Dice 100.0 %", "0.0 % wrong") and half.tiles[2].lines[1] == "0.0 % flagged"
+    assert nothing.tiles[1].lines == ("Dice –", "0.0 % wrong") and nothing.tiles[3].lines == ("Dice 0.0 %", "–")
     first, second = overlay_runs.prediction_strips(data(), [found, found], [(1, "lowest 1"), (3, "at random")], side=8)
     assert [tile.lines for tile in first.tiles] == [("index 3 · lowest 1", "3.png"), ("Dice 0.0 %",), ("Dice 0.0 %",), ()]
     assert second.tiles[1].lines == ("Dice 50.0 %",)

@@ -33,6 +33,45 @@ def test_any_size_channels_tasks_and_classes(name: str) -> None:
         assert torch.equal(network.features(images), network.with_features(images)[1])
 
 
+@pytest.mark.parametrize("name", ["vnet_small", "vnet2d", "unet:timm:mobilenetv3_small_050"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_logits_are_not_rounded_by_autocast(name: str, inside: bool) -> None:
+    """The features are bfloat16, the last convolution is float32, whether the network or its caller asks for autocast."""
+    network = build(name, tasks=2, bf16=inside)
+    last = [part for part in network.trunk.head.modules() if isinstance(part, nn.Conv2d)][-1]
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    last.register_forward_hook(lambda _, given, made: seen.append((given[0], made)))
+    images = torch.randn(2, 1, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16, enabled=not inside):
+        if not inside:
+            network.trunk(images)
+        logits = network(images)
+    given, made = seen[0]
+    assert last.out_channels == 4 and given.dtype == torch.bfloat16 and made.dtype == logits.dtype == torch.float32
+    assert torch.equal(made, nn.functional.conv2d(given.float(), last.weight, last.bias))
+    assert (made != made.bfloat16()).float().mean() > 0.9
+    logits.square().mean().backward()
+    assert last.weight.grad is not None and last.weight.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("name", "multiple"), [("vnet_small", 8), ("vnet2d", 8), ("unet:timm:mobilenetv3_small_050", 32)])
+def test_single_images_too_small_for_batch_norm_are_one_line(name: str, multiple: int) -> None:
+    """Two such images, a larger one, and evaluation of one are no matter."""
+    network = build(name)
+    for height, width in ((multiple, multiple), (1, 5)):
+        line = (
+            rf"^in batches of one image .* at least {multiple + 1} px in one direction, .* these have {height} × {width}: raise image_size"
+        )
+        with pytest.raises(BenchmarkError, match=line):
+            network(torch.randn(1, 1, height, width))
+        with pytest.raises(BenchmarkError, match=line):
+            network.check_batches(1, height, width)
+        network.check_batches(2, height, width)
+        assert network(torch.randn(2, 1, height, width)).isfinite().all()
+    assert network(torch.randn(1, 1, multiple, multiple + 1)).isfinite().all()
+    assert network.eval()(torch.randn(1, 1, multiple, multiple)).isfinite().all()
+
+
 @pytest.mark.parametrize("name", ["vnet_small", "unet:timm:mobilenetv3_small_050"])
 def test_a_gradient_reaches_every_parameter(name: str) -> None:
     network = build(name, tasks=3)

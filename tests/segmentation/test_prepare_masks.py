@@ -223,6 +223,14 @@ def test_void_in_either_mask_is_no_error() -> None:
     given = np.array([[[[0, 1], [VOID, 0]]]], dtype=np.uint8)
     assert pixel_error_rate(true, given) == 1 / 2
     assert record_masks(true, given, ("a",), ("background", "organ"), None)["realised_rate"] == 1 / 2
+    whole = np.array([[[[1, 1], [0, 0]]]] * 3, dtype=np.uint8)
+    unsure = whole.copy()
+    unsure[0, 0, 0], unsure[1, 0, 0, 0], unsure[2] = VOID, VOID, VOID  # the object, half of it, everything
+    found = record_masks(whole, unsure, ("a",), ("background", "organ"), None)
+    assert (found["realised_rate"], found["masks_changed"], found["dice"], found["emptied"]) == (0.0, 0.0, None, 0)
+    unsure[1, 0, 1, 0] = 1  # beside a void pixel one that is wrong: Dice 2·1 / (1 + 2)
+    found = record_masks(whole, unsure, ("a",), ("background", "organ"), None)
+    assert (found["masks_changed"], found["dice"], found["emptied"]) == (1 / 3, pytest.approx(2 / 3), 0)
     assert pixel_error_rate(np.full((1, 1, 2, 2), VOID, dtype=np.uint8), given) is None
 
 

@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from cleanlab.segmentation.rank import get_label_quality_scores
 
 from benchmark.errors import BenchmarkError
-from benchmark.segmentation.quality import cleanlab_segmentation, image_quality, pixel_quality
+from benchmark.segmentation.quality import cleanlab_segmentation, image_quality, lowest_masks, mean_over_tasks, pixel_quality
 
 
 def toy(n=3, tasks=1, classes=2, size=16):
@@ -37,7 +38,18 @@ def test_softmin_by_hand_and_void():
     expected = (0.75 * weights[0] + 0.5 * weights[1] + 1.0 * weights[2]) / sum(weights)
     assert image_quality(labels, probabilities, temperature=0.5)[0, 0] == pytest.approx(expected)
     labels[...] = 255
-    assert image_quality(labels, probabilities)[0, 0] == 1
+    assert np.isnan(image_quality(labels, probabilities)[0, 0])
+
+
+def test_a_mask_that_is_void_throughout_stands_in_no_mean_and_no_share():
+    nan = float("nan")
+    quality = torch.tensor([[0.2, nan], [0.4, 0.8], [nan, nan], [0.6, 0.7]], dtype=torch.float64)
+    assert mean_over_tasks(quality).tolist() == pytest.approx([0.2, 0.6, 1.0, 0.65])
+    half = lowest_masks(quality, 0.5)  # one of three, one of two
+    assert half.tolist() == [[True, False], [False, False], [False, False], [False, True]]
+    many = torch.full((21, 2), nan, dtype=torch.float64)
+    many[:20, 0] = torch.cat([torch.linspace(0.1, 0.15, 6), torch.linspace(0.8, 0.9, 14)])
+    assert lowest_masks(many, None)[:, 0].tolist() == [True] * 6 + [False] * 15 and not lowest_masks(many, None)[:, 1].any()
 
 
 def test_cleanlabs_module_runs_task_by_task():

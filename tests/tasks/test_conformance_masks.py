@@ -88,6 +88,22 @@ BROKEN_FOR_MASKS = {
         "judges_every_label",
         "AssertionError: corrected masks must lie in [0, J) or be 255",
     ),
+    "corrections written into the given masks": (
+        """
+        def end_epoch(self, networks, epoch, run):
+            self.data.labels[3, 0, :2, :2] = 1
+        """,
+        "leaves_the_given_masks_alone",
+        "AssertionError: 4 pixels of data.labels were changed in place; write into data.labels.clone()",
+    ),
+    "a judgement written into the given masks": (
+        """
+        def corrected_labels(self):
+            return self.data.labels.clamp_(max=0)
+        """,
+        "leaves_the_given_masks_alone",
+        "AssertionError: ",
+    ),
     "a network that is never trained": ("networks = 2\n", "a_gradient_reaches_every_parameter", "AssertionError: no gradient reaches "),
     "a draw from a generator that nobody seeds": (
         """

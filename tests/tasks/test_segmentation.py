@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from benchmark.api import TrainingData
 from benchmark.conformance import tiny_masks
+from benchmark.errors import BenchmarkError
 from benchmark.segmentation.augment import JointAugmenter
 from benchmark.spec import protocol
-from benchmark.tasks import segmentation, task_of
+from benchmark.tasks import defaults_of, segmentation, task_of
 from benchmark.tasks.segmentation import drawn_pixels, of_given
 
 TASK = task_of("segmentation")
@@ -60,3 +63,21 @@ def test_images_and_masks_move_together() -> None:
     images, moved = weak.together(data.images, masks, draws)
     threshold = float(weak(torch.full((1, 1, 1, 1), 90, dtype=torch.uint8)))
     assert ((images > threshold + 1e-6) == (moved == 1)).all() and not torch.equal(moved, masks)
+
+
+def test_batches_that_batch_norm_refuses_are_one_line_before_training() -> None:
+    """Of 8 pixels a V-Net's deepest map has one, of 9 two."""
+
+    def network(size: tuple[int, int], batch_size: int, images: int = 24) -> None:
+        data, _ = tiny_masks(size=size)
+        data = dataclasses.replace(data, images=data.images[:images], labels=data.labels[:images])
+        settings = {**defaults_of("segmentation").protocols["quick"], "batch_size": batch_size}
+        TASK.network(protocol("quick", settings), data, bf16=False)
+
+    line = "in batches of one image this network needs images of at least 9 px"
+    for batch_size, images in ((1, 24), (32, 1)):
+        with pytest.raises(BenchmarkError, match=line):
+            network((8, 8), batch_size, images)
+        network((8, 9), batch_size, images)
+    network((8, 8), 2)
+    network((8, 8), 23)  # the last image joins the others
