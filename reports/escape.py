@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from benchmark.html_page import one_line
+
 __all__ = ["DAGGER", "Escape", "csv_cell", "latex", "markdown", "one_line"]
 
 Escape = Callable[[str], str]
@@ -18,11 +20,6 @@ LATEX = str.maketrans(
     | {"<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", DAGGER: "\\textsuperscript{\\dag}"}
     | {"±": "$\\pm$", "→": "$\\rightarrow$", "·": "$\\cdot$"}
 )
-
-
-def one_line(text: str) -> str:
-    """The text without control characters and line breaks: a name must not steer a terminal or begin a new row."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def markdown(text: str) -> str:
