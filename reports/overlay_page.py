@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 
-import numpy as np
-
+from benchmark.html_page import document, encoded, image, paragraphs, section, text
 from reports import style
-from reports.escape import one_line
 from reports.overlay_sheet import Key, Table
-from reports.overlays import Tile
+from reports.overlays import Strip
 
 __all__ = ["SIDE", "Chapter", "Part", "page"]
 
@@ -21,24 +16,26 @@ SIDE = 192
 """Pixels of a picture's longer side here: small enough for a page of hundreds."""
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #d0d4da; --soft: #f5f6f8; --dim: #5b6470; }
-@media (prefers-color-scheme: dark) { :root { --line: #3a4048; --soft: #23272d; --dim: #a3acb8; } }
-* { box-sizing: border-box; }
-body { font: 14px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1500px; overflow-wrap: anywhere; padding: 1.5rem; }
-h1 { font-size: 1.3rem; margin: 0 0 .3rem; }
-h2 { border-top: 1px solid var(--line); font-size: 1.15rem; margin: 2rem 0 .4rem; padding-top: 1rem; }
-h3 { font-size: 1.05rem; margin: 1.4rem 0 .2rem; }
-h4 { font-size: .95rem; margin: .9rem 0 .4rem; }
-p { color: var(--dim); margin: .2rem 0; }
-ul.keys { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; list-style: none; margin: .5rem 0; padding: 0; }
-i.key { display: inline-block; height: .8em; outline: 1px solid var(--line); margin-right: .4em; vertical-align: -.05em; width: .8em; }
-nav a { margin-right: 1rem; }
-.strips { display: grid; gap: .7rem; }
-.strip { background: var(--soft); border: 1px solid var(--line); border-radius: 8px; display: flex; flex-wrap: wrap; gap: .6rem;
-  padding: .6rem; }
-figure { margin: 0; width: 192px; }
-img { display: block; margin: 0 auto; }
-figcaption { color: var(--dim); font-size: 12px; margin-top: .3rem; }
+body { max-width: 1500px; }
+ul.keys { background: Canvas; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; list-style: none; margin: .5rem 0; padding: .3rem 0; }
+@media screen and (min-width: 600px) and (min-height: 500px) { ul.keys { position: sticky; top: 0; } }
+i.key { display: inline-block; height: 1em; margin-right: .4em; outline: 1px solid var(--rim); vertical-align: -.12em; width: 1em; }
+.strips { display: flex; flex-wrap: wrap; gap: .7rem; }
+.strip { background: var(--soft); border: 1px solid var(--line); border-radius: 8px; break-inside: avoid; display: flex; flex-wrap: wrap;
+  gap: .6rem; padding: .6rem; }
+figure { width: 192px; }
+img { margin: 0 auto; }
+@media (max-width: 480px) {
+  .strip { width: 100%; }
+  figure { width: calc(50% - .3rem); }
+  img { height: auto; max-width: 100%; }
+}
+@media print {
+  .strips { display: block; }
+  .strip { flex-wrap: nowrap; margin-bottom: .6rem; }
+  figure { flex: 0 1 192px; min-width: 0; }
+  img { height: auto; max-width: 100%; }
+}
 figcaption b { color: CanvasText; display: block; }
 """
 
@@ -68,75 +65,39 @@ def page(title: str, notes: Sequence[str], chapters: Iterable[Chapter]) -> str:
     Args:
         title: its heading. notes: lines below it.
     """
-    body = "\n".join(_chapter(number, chapter) for number, chapter in enumerate(chapters, 1))
-    told = "\n".join(f"<p>{_text(line)}</p>" for line in notes)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{_text(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<header><h1>{_text(title)}</h1>
-{told}</header>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
+    return document(title, notes, "\n".join(_chapter(number, chapter) for number, chapter in enumerate(chapters, 1)), _STYLE)
 
 
 def _chapter(number: int, chapter: Chapter) -> str:
-    keys = "".join(f'<li><i class="key" style="{_swatch(key)}"></i>{_text(key.label)}</li>' for key in chapter.keys)
-    links = "".join(f'<a href="#m{number}-{place}">{_text(method)}</a>' for place, method in enumerate(chapter.methods, 1))
-    parts = "\n".join(_part(f"m{number}-{place}", part) for place, part in enumerate(chapter.parts, 1))
-    return f"""<section>
-<h2>{_text(chapter.title)}</h2>
-<ul class="keys">{keys}</ul>
-<nav>{links}</nav>
-{parts}
-</section>"""
-
-
-def _part(anchor: str, part: Part) -> str:
-    return "\n".join([f'<h3 id="{anchor}">{_text(part.method)}</h3>', *(f"<p>{_text(line)}</p>" for line in part.notes), *_tables(part)])
+    keys = "".join(f'<li><i class="key" style="{_swatch(key)}"></i>{text(key.label)}</li>' for key in chapter.keys)
+    parts = ("\n".join([paragraphs(part.notes), *_tables(part)]) for part in chapter.parts)
+    return section(number, chapter.title, chapter.methods, parts, above=f'<ul class="keys" aria-label="colours">{keys}</ul>')
 
 
 def _tables(part: Part) -> Iterator[str]:
     for table in part.tables:
         if table.strips:
-            strips = "\n".join(f'<div class="strip">{"".join(map(_figure, strip.tiles))}</div>' for strip in table.strips)
-            yield f'<h4>{_text(table.title)}</h4>\n<div class="strips">\n{strips}\n</div>'
+            strips = "\n".join(f'<div class="strip">{"".join(_figures(strip))}</div>' for strip in table.strips)
+            yield f'<h4>{text(table.title)}</h4>\n<div class="strips">\n{strips}\n</div>'
 
 
-def _figure(tile: Tile) -> str:
-    height, width = tile.pixels.shape[:2]
-    lines = "<br>".join(map(_text, tile.lines))
-    image = f'<img alt="{_text(tile.title)}" width="{width}" height="{height}" src="{_address(tile.pixels)}">'
-    return f"<figure>{image}<figcaption><b>{_text(tile.title)}</b>{lines}</figcaption></figure>"
+def _figures(strip: Strip) -> Iterator[str]:
+    """Each tile with its words; the first, which is the image, tells in its first line which one the others are of."""
+    from PIL import Image
 
-
-def _address(pixels: np.ndarray) -> str:
-    """A data URI of a picture: WebP where Pillow can write it, which takes half as much as JPEG with colours as sharp."""
-    from PIL import Image, features
-
-    stream = io.BytesIO()
-    kind = "webp" if features.check("webp") else "jpeg"
-    options = {"quality": 80, "use_sharp_yuv": True} if kind == "webp" else {"quality": 80, "subsampling": 0}
-    Image.fromarray(pixels).save(stream, kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
+    of = strip.tiles[0].lines[0] if strip.tiles[0].lines else ""
+    for tile in strip.tiles:
+        height, width = tile.pixels.shape[:2]
+        shown = image(
+            *encoded(Image.fromarray(tile.pixels)), f"{tile.title}, {of}" if of else tile.title, f'width="{width}" height="{height}"'
+        )
+        yield f"<figure>{shown}<figcaption><b>{text(tile.title)}</b>{'<br>'.join(map(text, tile.lines))}</figcaption></figure>"
 
 
 def _swatch(key: Key) -> str:
-    """The style of a colour's square; colours come from the palette."""
+    """The style of a colour's square, on white as the pictures mostly are; colours come from the palette."""
     if not key.colour:
-        return f"background: repeating-linear-gradient(135deg, {style.QUIET} 0 2px, transparent 2px 4px)"
-    return f"background: {key.colour}4d; border: 2px solid {key.colour}" if key.outline else f"background: {key.colour}"
-
-
-def _text(words: str) -> str:
-    return escape(one_line(words))
+        return f"background: repeating-linear-gradient(135deg, {style.QUIET} 0 2px, #fff 2px 4px)"
+    if key.outline:
+        return f"background: linear-gradient({key.colour}4d, {key.colour}4d) #fff; border: 2px solid {key.colour}"
+    return f"background: {key.colour}"
