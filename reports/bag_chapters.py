@@ -59,13 +59,17 @@ def _part(run: BagRun, data: SlideData, chosen: np.ndarray, negatives: int, fold
     pictures, notes, method = list[Picture](), [_facts(run.row)], str(run.row["method"])
     if len(chosen) and "test_positions" in run.arrays:
         written = heatmaps.write_figure(maps_of(run, data, chosen), folder, range(len(chosen)))
-        pictures.append(Picture(written[1], f"{method}: test slides as maps of their tiles"))
+        seen = (
+            f"A row for each of {len(chosen)} slides: maps of its tiles with the scores of {method}, and beside them what is known of them"
+        )
+        pictures.append(Picture(written[1], f"{method}: test slides as maps of their tiles", seen))
     elif len(chosen):
         notes.append("no maps: the data set does not know where the tiles lie")
     hardest = negatives_of(run, data, negatives, OF_SLIDE) if negatives else None
     if hardest is not None:
         written = hard_negatives.write_figure(hardest, folder, negatives, OF_SLIDE)
-        pictures.append(Picture(written[1], f"{method}: hard negatives of the training slides, by the final epoch"))
+        seen = f"The tiles that {method} scores highest, each with its rank, score and slide"
+        pictures.append(Picture(written[1], f"{method}: hard negatives of the training slides, by the final epoch", seen))
     elif negatives and data.pixels is None:
         notes.append("no hard negatives: the tiles are features, which nobody can look at")
     elif negatives:
@@ -80,7 +84,8 @@ def _rounds(every: Sequence[Row], cells: set[Any], folder: Path) -> list[Picture
     if not found:
         return []
     written = rounds_figure.write_figure(found, folder, inherited_precision(alike))
-    return [Picture(written[1], "Pseudo labels of training tiles against the truth, in slides that are labelled positive")]
+    seen = f"Precision and recall from round to round, a line each of {', '.join(found)}"
+    return [Picture(written[1], "Pseudo labels of training tiles against the truth, in slides that are labelled positive", seen)]
 
 
 def _facts(row: Row) -> str:
