@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmark.api import Dataset
 from benchmark.errors import BenchmarkError
+from benchmark.html_page import encoded
 
 SMALLEST_SIDE = 128
 """Pixels: smaller images are enlarged."""
@@ -79,9 +80,7 @@ def thumbnail(pixels: np.ndarray) -> tuple[str, bytes]:
         return "image/png", _encoded(pixels, "PNG")
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     image.thumbnail((LARGEST_THUMBNAIL, LARGEST_THUMBNAIL), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=88)
-    return "image/jpeg", stream.getvalue()
+    return encoded(image)
 
 
 def _encoded(pixels: np.ndarray, kind: str) -> bytes:

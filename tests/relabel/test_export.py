@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import hashlib
 import io
@@ -11,7 +10,6 @@ import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from benchmark.prepare import content_digest
 from benchmark.registry import Registry
 from benchmark.relabel import export as module
 from benchmark.relabel.export import WRITTEN, Exported, export
+from benchmark.relabel.images import thumbnail
 from benchmark.relabel.manifest import read_manifest
 
 Finish = Callable[..., Any]
@@ -81,36 +80,27 @@ def test_the_sets_name_changes_with_the_run_and_not_with_the_selection(finish: F
     assert names[0] == names[1] != exported(other, tmp_path / "c").manifest.set
 
 
-class Page(HTMLParser):
-    """Tags, texts and addresses of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.texts: list[str] = []
-        self.addresses: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-
-def test_the_gallery_stands_alone_and_class_names_are_text_in_it(finish: Finish, tmp_path: Path) -> None:
+def test_the_gallery_stands_alone_and_class_names_are_text_in_it(finish: Finish, tmp_path: Path, read_page: Callable[[str], Any]) -> None:
     n = len(finish().run.samples["index"])
     toy = finish(suggested=np.full(n, 1), confidence=np.full(n, 0.944), given_probability=np.full(n, 0.03))
     exported(toy, tmp_path / "out")
-    page = Page((tmp_path / "out" / "gallery.html").read_text(encoding="utf-8"))
-    assert page.tags.count("img") == page.tags.count("article") == 5
-    assert not {"script", "link", "b"} & set(page.tags)
-    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
-    first = pixels(base64.b64decode(page.addresses[0].partition(",")[2]))
-    assert (first == toy.data.indices["train"][0]).all()
-    assert f"{toy.classes[1]} · 94 %" in page.texts
-    assert any(f"'{toy.classes[1]}' 94 %" in text for text in page.texts)
+    page = read_page((tmp_path / "out" / "gallery.html").read_text(encoding="utf-8"))
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("img") == tags.count("article") == 5 and "b" not in tags and page.links == []
+    assert {picture.format for picture in page.pictures} == {"PNG"}  # small ones as they are
+    index = toy.data.indices["train"][0]
+    assert (np.asarray(page.pictures[0]) == index).all()
+    alt = next(about["alt"] for tag, about in page.tags if tag == "img")
+    assert alt == f"sample {index}, labelled {' '.join(toy.given(int(index)).split())}"
+    assert f"{toy.classes[1]} · 94 %" in page.words
+    assert any(f"'{toy.classes[1]}' 94 %" in text for text in page.words)
+
+
+def test_a_large_image_has_a_small_picture() -> None:
+    media, content = thumbnail(np.full((400, 200, 3), 7, dtype=np.uint8))
+    assert media == "image/webp" and Image.open(io.BytesIO(content)).size == (80, 160)
+    media, content = thumbnail(np.full((80, 40, 1), 7, dtype=np.uint8))
+    assert media == "image/png" and (pixels(content) == 7).all()
 
 
 def test_label_studio_gets_tasks_with_suggestions_and_an_interface(finish: Finish, tmp_path: Path) -> None:
