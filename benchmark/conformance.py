@@ -265,7 +265,7 @@ def _check_probabilities(result: TinyRun) -> None:
     expected = (*of[:axis], data.num_classes, *of[axis:])
     assert p.shape == expected, f"predict gives {tuple(p.shape)} for {of[0]} images of {data.num_classes} classes, not {expected}"
     assert torch.isfinite(p).all() and (p >= 0).all(), "probabilities must be finite and non-negative"
-    assert torch.allclose(p.sum(dim=axis), torch.ones(of), atol=1e-4), "probabilities must sum to one"
+    assert torch.allclose(p.sum(dim=axis).float(), torch.ones(of), atol=1e-4), "probabilities must sum to one"
     if isinstance(data, BagData):
         check_tile_scores(data, result.judgements)
 

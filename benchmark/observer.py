@@ -72,10 +72,10 @@ class RunObserver:
 
     def after_round(self, paid: int, predict: Evaluator) -> None:
         """Keep the test probabilities of the model that so many labels bought."""
-        self.rounds.append((paid, self._task.kept(predict(self._images["test"])[""].float().cpu(), "round")))
+        self.rounds.append((paid, self._task.kept(_kept(predict(self._images["test"])[""]), "round")))
 
     def _evaluate(self, line: dict[str, Any], predict: Evaluator) -> tuple[Tensor, Tensor]:
-        predicted = {part: {name: p.float().cpu() for name, p in predict(images).items()} for part, images in self._images.items()}
+        predicted = {part: {name: _kept(p) for name, p in predict(images).items()} for part, images in self._images.items()}
         test, val = predicted["test"].pop(""), predicted["val"].pop("")
         score, headline = self._task.score, self._task.headline
         line[f"test_{headline}"] = score(test, self._labels["test"])
@@ -148,3 +148,8 @@ class RunObserver:
 
 def _to_cpu(state: dict[str, Any]) -> dict[str, Any]:
     return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in state.items()}
+
+
+def _kept(forecast: Tensor) -> Tensor:
+    """On the CPU with the digits that its task needs: float64 stays, all else is float32."""
+    return forecast.cpu() if forecast.dtype == torch.float64 else forecast.float().cpu()

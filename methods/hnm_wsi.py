@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmark.api import hp, method
-from benchmark.bags.contrastive import RELEASED, ContrastiveRounds, RoundsParams
+from benchmark.bags.contrastive import ContrastiveRounds, RoundsParams
 from benchmark.bags.data import BagBatch
 from benchmark.bags.losses import SCORE_SPACES, ranking_loss
 from benchmark.bags.networks import BagOutput
@@ -28,9 +28,15 @@ class HNMWSI(ContrastiveRounds):
     """ItS2CLR with a share of the negatives, those that look most like positives, and a ranking loss between bags."""
 
     presets: ClassVar = {
-        "paper": {**RELEASED, "neg_ratio": 0.05, "posi_batch_ratio": 0.2, "finetune_share": 0.125, "score_space": "prob"},
-        "released": {**RELEASED, "neg_ratio": 0.2, "posi_batch_ratio": 0.2, "legacy_scale": True},
-    }
+        "paper": {
+            "encoder_optimizer": "sgd", "batch": 512, "finetune_share": 0.125, "gate": "f1",
+            "neg_ratio": 0.05, "posi_batch_ratio": 0.2, "score_space": "prob",
+        },
+        "released": {
+            "encoder_optimizer": "sgd", "batch": 512, "finetune_share": 0.5, "gate": "f1", "legacy_scale": True,
+            "neg_ratio": 0.2, "posi_batch_ratio": 0.2,
+        },
+    }  # fmt: skip
 
     @dataclass(frozen=True)
     class Params(RoundsParams):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from benchmark.api import method
-from benchmark.bags.contrastive import RELEASED, ContrastiveRounds
+from benchmark.bags.contrastive import ContrastiveRounds
 
 
 @method(
@@ -20,4 +20,8 @@ from benchmark.bags.contrastive import RELEASED, ContrastiveRounds
 class ItS2CLR(ContrastiveRounds):
     """Rounds of DSMIL and supervised contrastive fine-tuning on all tiles of negative bags."""
 
-    presets: ClassVar = {"released": {**RELEASED, "warmup": 15}}
+    presets: ClassVar = {
+        "released": {
+            "encoder_optimizer": "sgd", "batch": 512, "finetune_share": 0.5, "gate": "f1", "legacy_scale": True, "warmup": 15,
+        },
+    }  # fmt: skip

@@ -61,7 +61,7 @@ class InstanceConfidentLearning(BagMethod):
         self.inherited = data.labels[bag_of_tile(self.offsets, data.tiles)]
         self.labels = self.inherited.clone()
         self.kept = torch.ones(data.tiles, dtype=torch.bool, device=run.device)
-        self.probabilities = torch.full((data.tiles,), 0.5, device=run.device)
+        self.probabilities = torch.full((data.tiles,), 0.5, dtype=torch.float64, device=run.device)
 
     def fit(self, data: BagData, run: RunContext) -> Networks:  # type: ignore[override]
         """Judge the tiles round by round, then train on what is left of their labels.
@@ -99,7 +99,7 @@ class InstanceConfidentLearning(BagMethod):
             networks = run.networks(1, name=f"fold{k}", **self.design())
             inside, outside = torch.where((fold != k) & self.kept)[0], torch.where(fold == k)[0]
             self.train_on_tiles(f"{name}-fold{k}", networks, inside, epochs)
-            probabilities[outside] = run.predict(tile_logits(networks), outside).sigmoid().squeeze(1)
+            probabilities[outside] = run.predict(tile_logits(networks), outside).double().sigmoid().squeeze(1)
         return probabilities
 
     def contradicted(self) -> Tensor:
@@ -136,13 +136,13 @@ class InstanceConfidentLearning(BagMethod):
         # The last stage draws from a generator of its own: what was judged before changes its labels, and nothing else.
         size, generator = max(1, round(run.protocol.batch_size * tiles_a_bag)), run.generator("train" if final else "folds")
         for epoch in run.epochs(stage, networks, epochs=epochs, predictor=bag_predictor(self, networks) if final else None):
-            for some in rows[torch.randperm(len(rows), generator=generator).to(run.device)].split(size):
+            for some in rows[torch.randperm(len(rows), generator=generator).to(run.device, non_blocking=True)].split(size):
                 (tiles,) = run.views(some, generator)
                 loss = bag_cross_entropy(tile_logits(networks)(tiles).squeeze(1), self.labels[some])
                 run.step(networks, loss, round(len(some) / tiles_a_bag))
             if final:
                 networks.train(False)
-                positive = self.bag_scores(run.predict(tile_logits(networks)).sigmoid().squeeze(1), self.offsets)
+                positive = self.bag_scores(run.predict(tile_logits(networks)).double().sigmoid().squeeze(1), self.offsets)
                 run.history.record_probabilities(epoch, torch.where(data.labels == 1, positive, 1 - positive))
 
     def bag_scores(self, scores: Tensor, offsets: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ class InstanceConfidentLearning(BagMethod):
 
     def predict_bags(self, networks: Networks, tiles: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
         """(n,) scores of bags and (N,) of tiles, in [0, 1]."""
-        scores = tile_logits(networks)(tiles).squeeze(1).sigmoid()
+        scores = tile_logits(networks)(tiles).squeeze(1).double().sigmoid()
         return self.bag_scores(scores, offsets), scores
 
     def label_quality(self) -> Tensor:

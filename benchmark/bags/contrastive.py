@@ -33,9 +33,6 @@ INITIAL = ("mil", "bags")
 STARTS = ("mil", "simclr", "none")
 OPTIMISERS = ("protocol", "sgd")
 
-RELEASED = {"encoder_optimizer": "sgd", "batch": 512, "finetune_share": 0.5, "gate": "f1"}
-"""What presets of both have in common: 100 epochs of fine-tuning under the ``paper`` protocol's 200."""
-
 
 @dataclass(frozen=True)
 class RoundsParams:
@@ -60,7 +57,6 @@ class RoundsParams:
     ema: float = hp(0.0, 0.0, 0.99, tune=False, help="share of the old in new pseudo labels")
     initial: str = hp("mil", choices=INITIAL, help="first pseudo labels: of the first training on bags, or the bags' labels for all tiles")
     start: str = hp("mil", choices=STARTS, help="encoder of pixels at the start: trained with the bags, by SimCLR, or random")
-    mask_uncertain_neg: bool = hp(False, help="low tiles of positive bags stand in no denominator")
     legacy_scale: bool = hp(False, help="average over all rows of a batch, also those without a partner, as released")
 
 
@@ -161,7 +157,7 @@ class ContrastiveRounds(BagMethod):
         self.train_on_bags(stage, networks, embeddings, torch.where(fitting)[0])
         with torch.no_grad():
             output = network_of(networks).pool(embeddings, self.offsets)
-        return output.instance_logits.sigmoid(), self.validation(output)
+        return output.instance_logits.double().sigmoid(), self.validation(output)
 
     def validation(self, output: BagOutput) -> float:
         """What the held-out bags say of a round, larger is better: minus the loss of both streams, or a measure of the bag stream alone, F1
@@ -195,8 +191,8 @@ class ContrastiveRounds(BagMethod):
             positive, negative = draw_bag_pairs(given, generator)
             for pair in zip(positive.split(size), negative.split(size), strict=True):
                 chosen = bags[torch.cat(pair)]
-                rows, offsets = (part.to(run.device) for part in bag_rows(self.data.offsets, chosen))
-                chosen = chosen.to(run.device)
+                rows, offsets = (part.to(run.device, non_blocking=True) for part in bag_rows(self.data.offsets, chosen))
+                chosen = chosen.to(run.device, non_blocking=True)
                 output = model.pool(embeddings.index_select(0, rows), offsets)
                 batch = BagBatch(rows, labels[chosen], chosen, offsets=offsets, rows=rows)
                 run.step(networks, self.bag_loss(output, batch) + self.pair_loss(output, batch), len(chosen))
@@ -226,7 +222,6 @@ class ContrastiveRounds(BagMethod):
         """
         run, p, total = self.run, self.params, self.tuned_epochs
         truth = instance_labels(labels.scores, self.offsets, self.data.labels, p.threshold)
-        uncertain = (self.data.labels == 1)[bag_of_tile(self.offsets, len(truth))] & (truth == 0)
         warmup = capped_epochs(p.warmup, total, share=0.25) if p.warmup else 0
         for epoch in run.epochs(stage, tuner, epochs=epochs):
             done = first + epoch
@@ -240,7 +235,7 @@ class ContrastiveRounds(BagMethod):
                 steps.append((1, torch.cat(query, dim=1)))
             for batch in zip(*(rows for _, rows in steps), strict=True):
                 for (label, _), rows in zip(steps, batch, strict=True):
-                    self.contrast(tuner, rows, truth[rows].repeat(2), pairs_of=label, masked=uncertain[rows].repeat(2))
+                    self.contrast(tuner, rows, truth[rows].repeat(2), pairs_of=label)
 
     def pools(self, labels: PseudoLabels, epoch: int, warmup: int) -> Pools:
         """The tiles of an epoch: what was paced at the end of the one before holds."""
@@ -258,9 +253,7 @@ class ContrastiveRounds(BagMethod):
             added_share=None if not labels.updates else added if epoch > warmup else 0.0,
         )
 
-    def contrast(
-        self, networks: Networks, rows: Tensor, labels: Tensor, *, pairs_of: int | None = None, masked: Tensor | None = None
-    ) -> None:
+    def contrast(self, networks: Networks, rows: Tensor, labels: Tensor, *, pairs_of: int | None = None) -> None:
         """One step on two views of some tiles.
 
         Args:
@@ -268,19 +261,11 @@ class ContrastiveRounds(BagMethod):
             rows: (B,) tiles.
             labels: (2B,) of both views.
             pairs_of: the label whose rows are pulled together.
-            masked: (2B,) rows that ``mask_uncertain_neg`` leaves out.
         """
         run, p = self.run, self.params
         views = torch.cat(run.views(rows, run.generator("views"), ("strong", "strong")))
         z = projected(network_of(networks), views)
-        loss = supervised_contrastive(
-            z,
-            labels,
-            temperature=p.temperature,
-            pairs_of=pairs_of,
-            masked=masked if p.mask_uncertain_neg else None,
-            legacy_scale=p.legacy_scale,
-        )
+        loss = supervised_contrastive(z, labels, temperature=p.temperature, pairs_of=pairs_of, legacy_scale=p.legacy_scale)
         run.step(networks, loss, round(2 * len(rows) * self.data.n / self.data.tiles))  # counted in bags of mean size
 
     # ---------------------------------------------------------------------------------------------- judgement

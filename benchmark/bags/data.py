@@ -95,9 +95,11 @@ class BagLoader:
             rows, offsets = bag_rows(self.data.offsets, chosen)
             on_device = rows.to(device, non_blocking=True)
             tiles = self.data.images.index_select(0, on_device)
-            views = tuple(augmenter(tiles, augmenter.draw(len(rows), generator).to(device)) for augmenter in self.augmenters)
-            labels = self.labels[order[start : start + self.batch_size].to(self.labels.device)]
-            yield BagBatch(views[0], labels, chosen.to(device), views, offsets=offsets.to(device), rows=on_device)
+            draws = [augmenter.draw(len(rows), generator).to(device) for augmenter in self.augmenters]
+            views = tuple(augmenter(tiles, drawn) for augmenter, drawn in zip(self.augmenters, draws, strict=True))
+            labels = self.labels[order[start : start + self.batch_size].to(self.labels.device, non_blocking=True)]
+            bags_here, offsets_here = (part.to(device, non_blocking=True) for part in (chosen, offsets))
+            yield BagBatch(views[0], labels, bags_here, views, offsets=offsets_here, rows=on_device)
 
 
 def bag_bounds(offsets: Tensor, tiles: int) -> list[tuple[int, int]]:

@@ -8,36 +8,21 @@ from torch import Tensor
 
 from benchmark.bags.networks import BagOutput
 from benchmark.bags.segments import segment_max, segment_topk_mean
-from benchmark.errors import BenchmarkError, unknown_name
+from benchmark.errors import unknown_name
 
 SCORE_SPACES = ("logit", "prob")
 EXCLUDED = -1e30
 """The logit of what does not stand in a denominator. Minus infinity would make NaN of the gradient where nothing stands in it."""
 
 
-def positive_weight(labels: Tensor) -> float:
-    """n⁻/n⁺ of (n,) bag labels: the weight of positive bags under which both classes count alike.
-
-    With pairs of a positive and a negative bag, they count alike already: use it or pairs, not both.
-
-    Raises:
-        BenchmarkError: no positive bag.
-    """
-    positive = int((labels == 1).sum())
-    if not positive:
-        raise BenchmarkError(f"there is no positive bag among {len(labels)}, so that it cannot be weighted; train on both labels")
-    return (len(labels) - positive) / positive
-
-
-def bag_cross_entropy(logits: Tensor, labels: Tensor, pos_weight: float = 1.0) -> Tensor:
+def bag_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """The mean over bags of binary cross-entropy.
 
     Args:
         logits: (n,).
         labels: (n,) 0 or 1 of any number format; a number between stands for a soft label.
-        pos_weight: of the term of the positive label.
     """
-    return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), pos_weight=logits.new_tensor(pos_weight))
+    return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
 
 
 def two_stream_loss(
@@ -45,7 +30,6 @@ def two_stream_loss(
     offsets: Tensor,
     labels: Tensor,
     *,
-    pos_weight: float = 1.0,
     bag_share: float = 0.5,
     instance_share: float = 0.5,
     bag: Tensor | None = None,
@@ -56,14 +40,13 @@ def two_stream_loss(
         output: of the network, n bags.
         offsets: (n + 1,).
         labels: (n,).
-        pos_weight: as in :func:`bag_cross_entropy`.
         bag_share, instance_share: the two weights.
         bag: (N,) the bag of each tile, if it is at hand.
     """
-    loss = bag_share * bag_cross_entropy(output.bag_logits, labels, pos_weight)
+    loss = bag_share * bag_cross_entropy(output.bag_logits, labels)
     if instance_share:
         largest, _ = segment_max(output.instance_logits, offsets, bag)
-        loss = loss + instance_share * bag_cross_entropy(largest, labels, pos_weight)
+        loss = loss + instance_share * bag_cross_entropy(largest, labels)
     return loss
 
 
@@ -111,7 +94,6 @@ def supervised_contrastive(
     *,
     temperature: float = 0.07,
     pairs_of: int | None = None,
-    masked: Tensor | None = None,
     legacy_scale: bool = False,
 ) -> Tensor:
     """SupCon: the mean over anchors i of −1/|P_i| Σ_p log(e^{z_i·z_p/T} / Σ_{a≠i} e^{z_i·z_a/T}).
@@ -124,8 +106,6 @@ def supervised_contrastive(
         labels: (m,) of the rows.
         temperature: T.
         pairs_of: only rows of this label are anchors and partners; all rows stay in the denominators. None: every label.
-        masked: (m,) bool: rows that stand in no denominator and are no partners, such as tiles of positive bags that pass for negative.
-            They are still anchors. None: none.
         legacy_scale: divide by m in the place of the number of anchors with partners, as the released programs do: the gradient then
             shrinks with the share of such anchors, and the learning rate with it.
 
@@ -135,11 +115,10 @@ def supervised_contrastive(
     z = projected.float() if projected.dtype in (torch.bfloat16, torch.float16) else projected
     likeness = z @ z.T / temperature
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    outside = itself if masked is None else itself | masked
-    partners = (labels.unsqueeze(1) == labels) & ~outside
+    partners = (labels.unsqueeze(1) == labels) & ~itself
     if pairs_of is not None:
         partners = partners & (labels == pairs_of)  # of the same label, so the anchors are too
-    log_share = likeness - likeness.masked_fill(outside, EXCLUDED).logsumexp(dim=1, keepdim=True)
+    log_share = likeness - likeness.masked_fill(itself, EXCLUDED).logsumexp(dim=1, keepdim=True)
     number = partners.sum(dim=1)
     losses = -torch.where(partners, log_share, 0).sum(dim=1) / number.clamp(min=1)
     anchors = len(z) if legacy_scale else (number > 0).sum().clamp(min=1)

@@ -59,10 +59,13 @@ class BagMethod(Method):
         return None
 
     def predict_bags(self, networks: Networks, tiles: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-        """(n,) probabilities of the positive label and (N,) scores of the tiles in [0, 1]; the mean over the networks."""
+        """(n,) probabilities of the positive label and (N,) scores of the tiles in [0, 1]; the mean over the networks.
+
+        Both are float64: in float32 all logits above 17 have the probability 1, and ties have no order.
+        """
         outputs = [network_of(networks, i)(tiles, offsets) for i in range(len(networks))]
-        bags = torch.stack([output.bag_logits.sigmoid() for output in outputs]).mean(dim=0)
-        return bags, torch.stack([output.instance_logits.sigmoid() for output in outputs]).mean(dim=0)
+        bags = torch.stack([output.bag_logits.double().sigmoid() for output in outputs]).mean(dim=0)
+        return bags, torch.stack([output.instance_logits.double().sigmoid() for output in outputs]).mean(dim=0)
 
 
 def network_of(networks: Networks, position: int = 0) -> BagModel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,15 @@ from benchmark.training.backbones import BaseNetwork
 
 WIDTHS = {"tile_cnn_small": 16, "tile_cnn": 32}
 """Encoder of pixels → channels of its first convolution."""
+
+EVALUATION_BYTES = 64 * 2**20
+ACTIVATIONS = 16
+"""A forward pass without gradients takes as many tiles at once as fit into this memory, with this many float32 copies of a tile."""
+
+
+def evaluation_tiles(shape: tuple[int, ...]) -> int:
+    """How many tiles of a shape pass through an encoder at once where no gradient is kept."""
+    return max(64, EVALUATION_BYTES // (4 * ACTIVATIONS * math.prod(shape)))
 
 
 class BagModel(BaseNetwork):
@@ -31,7 +42,10 @@ class BagModel(BaseNetwork):
         self.encoder, self.pooling = encoder, pooling
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, D) float32 features of normalised tiles."""
+        """(N, D) float32 features of normalised tiles; without gradients some at a time, since a bag may have any number of tiles."""
+        size = len(images) if torch.is_grad_enabled() else evaluation_tiles(tuple(images.shape[1:]))
+        if len(images) > size:
+            return torch.cat([self.features(some) for some in images.split(size)])
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             return self.encoder(images).float()
 

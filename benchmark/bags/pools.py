@@ -210,20 +210,18 @@ def _rows(pool: Tensor, width: int, rows: int, generator: torch.Generator) -> Te
     return pool[order.reshape(-1, width)[:rows].to(pool.device)]
 
 
-def draw_bag_pairs(labels: Tensor, generator: torch.Generator, cycle: bool = True) -> tuple[Tensor, Tensor]:
+def draw_bag_pairs(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """(p,) positive and (p,) negative bags in random order, pair by pair; none if one label is missing.
 
     Args:
         labels: (n,) 0 or 1, of the training bags.
         generator: on the CPU.
-        cycle: repeat the rarer label until every bag is in a pair. False: as many pairs as it has bags, as released; the others of the
-            commoner label are left out, other ones each time.
     """
     shuffled = [
         members[torch.randperm(len(members), generator=generator).to(members.device)]
         for members in (_indices(labels == 1), _indices(labels != 1))
     ]
     sizes = [len(members) for members in shuffled]
-    number = (max(sizes) if cycle else min(sizes)) if all(sizes) else 0
+    number = max(sizes) if all(sizes) else 0
     positive, negative = (members.repeat(-(-number // max(len(members), 1)))[:number] for members in shuffled)
     return positive, negative

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,8 @@ from benchmark.splits import split_indices
 
 if TYPE_CHECKING:
     import torch
+
+_log = logging.getLogger(__name__)
 
 
 def prepare_bags(spec: RunSpec, registry: Registry, data_root: Path, device: torch.device | None = None) -> PreparedData:
@@ -65,12 +69,21 @@ def prepare_bags(spec: RunSpec, registry: Registry, data_root: Path, device: tor
             raise BenchmarkError(f"noise {noise.name} needs more than labels of bags ({error}); use symmetric:0.1, say") from error
         if labels[part].shape != truth[part].shape or not np.isin(labels[part], (0, 1)).all():
             raise BenchmarkError(f"noise {noise.name} must return {len(truth[part])} labels of 0 or 1")
+    _warn_of_one_label(labels, dataset.name)
     record = record_noise(truth["train"], labels["train"], 2, noise.rate)
     record["val_rate"] = float(np.mean(labels["val"] != truth["val"]))
     inputs = {part: ImageRows(tiles, tile_rows(arrays, positions)) for part, positions in indices.items()}
     record |= structural_noise(labels["train"], tile_labels(arrays, indices["train"]), part_offsets(arrays, indices["train"]))
     nothing = {part: np.zeros(len(positions), dtype=bool) for part, positions in indices.items()}
     return PreparedData(dataset, noise, arrays, inputs, indices, labels, truth, nothing, record)
+
+
+def _warn_of_one_label(labels: Mapping[str, np.ndarray], name: str) -> None:
+    """Say what cannot be measured where a part has slides of one label only."""
+    lost = {"val": "no epoch is better by AUROC, so that the loss chooses, and the threshold stays 0.5", "test": "there is no AUROC"}
+    for part, what in lost.items():
+        if len(np.unique(labels[part])) < 2:
+            _log.warning("%s: all %d slides of the %s part have one label: %s", name, len(labels[part]), part, what)
 
 
 def tile_rows(arrays: BagArrays, bags: np.ndarray) -> np.ndarray:

@@ -109,8 +109,8 @@ def announce(plan: Plan, what: str, conditions: Conditions) -> None:
 def make_data_ready(plan: Plan, registry: Registry, conditions: Conditions, told: set[str]) -> None:
     """Downloads, decoding and features before the first run, where their progress can be seen.
 
-    What may leave too few samples, and noise that reads a file or another data set or suits some sets only, is tried once: no cell need
-    fail over it.
+    What may leave too few samples, a user's own data among it, and noise that reads a file or another data set or suits some sets only,
+    is tried once: no cell need fail over it.
     """
     from benchmark.files import default_data_root
     from benchmark.prepare import make_ready, prepare
@@ -186,11 +186,12 @@ def _to_do(plan: Plan, jobs: int) -> str:
 
 
 def _may_not_fit(spec: RunSpec, registry: Registry) -> bool:
-    from benchmark.resolve import instantiate_noise
+    from benchmark.resolve import instantiate_dataset, instantiate_noise
 
     thinned = {"imbalance", "subset", "label_file"} & set(spec.dataset.params)
+    a_users = not instantiate_dataset(registry, spec.dataset).labels_are_truth
     reads = any(part.fingerprint is not None for part in spec.noise.parts or (spec.noise,))
-    return bool(thinned) or reads or instantiate_noise(registry, spec.noise).is_particular
+    return bool(thinned) or a_users or reads or instantiate_noise(registry, spec.noise).is_particular
 
 
 def _print_plan(plan: Plan, fmt: str) -> None:

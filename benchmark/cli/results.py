@@ -118,12 +118,17 @@ def report(
     baseline: Annotated[
         str | None,
         typer.Option(
-            "--baseline", metavar="NAME", help="Method that the others are set against. Default: ce, of masks seg_ce, of bags mil_mean.", show_default=False
+            "--baseline",
+            metavar="NAME",
+            help="Method that the others are set against. Default: ce, of masks seg_ce, of bags mil_mean.",
+            show_default=False,
         ),
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option("--task", metavar="TASK", help="Only runs of this kind of labels: classification, segmentation, bags.", show_default=False),
+        typer.Option(
+            "--task", metavar="TASK", help="Only runs of this kind of labels: classification, segmentation, bags.", show_default=False
+        ),
     ] = None,
     plugin: Plugins = None,
 ) -> int:

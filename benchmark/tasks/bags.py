@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from benchmark.bags.arrays import BagArrays
 from benchmark.bags.checks import check_bags
 from benchmark.bags.data import BagData, BagLoader, BagPart, bag_bounds
 from benchmark.bags.method import BagMethod
-from benchmark.bags.model import build_bag_model
+from benchmark.bags.model import build_bag_model, evaluation_tiles
 from benchmark.bags.prepare import part_offsets, prepare_bags, tile_labels, tile_rows
 from benchmark.errors import BenchmarkError
 from benchmark.prepare import PreparedData
@@ -30,10 +29,6 @@ from benchmark.training.images import MappedImages, place
 if TYPE_CHECKING:
     from benchmark.registry import Registry
     from benchmark.training.context import RunContext
-
-EVALUATION_BYTES = 64 * 2**20
-ACTIVATIONS = 16
-"""A forward pass without gradients takes whole bags of as many tiles as fit into this memory, with this many float32 copies of a tile."""
 
 
 class Bags(Task):
@@ -108,8 +103,8 @@ class Bags(Task):
         return BagLoader(data, indices, labels, batch_size, augmenters, generator)
 
     def evaluation_batch(self, data: TrainingData, device: torch.device) -> int:
-        """Tiles, see :data:`ACTIVATIONS`."""
-        return max(64, EVALUATION_BYTES // (4 * ACTIVATIONS * math.prod(data.images.shape[1:])))
+        """Tiles."""
+        return evaluation_tiles(tuple(data.images.shape[1:]))
 
     def evaluate(
         self, part: BagPart, predictor: Callable[..., dict[str, Tensor]], augmenter: Augmenter | FeatureScaler, batch: int
@@ -161,11 +156,11 @@ class Bags(Task):
         if not isinstance(method, BagMethod):
             raise BenchmarkError(f"{method.name} is for bags and must be a benchmark.bags.method.BagMethod")
         outputs = image_judgements(method, data)
-        outputs["train_tiles"] = run.final_forecasts()["_tiles"].float().cpu().numpy()
+        outputs["train_tiles"] = run.final_forecasts()["_tiles"].cpu().numpy()
         rounds = method.pseudo_labels()
         if rounds is not None:
             scores, threshold = rounds
-            outputs |= {"pseudo_scores": scores.half().cpu().numpy(), "pseudo_threshold": np.array(threshold)}
+            outputs |= {"pseudo_scores": scores.cpu().numpy(), "pseudo_threshold": np.array(threshold)}
         return outputs
 
     def sample_table(self, prepared: PreparedData, predictions: Arrays, method: Method, run: RunContext) -> dict[str, Any]:

@@ -120,3 +120,16 @@ def test_evaluation_in_pieces_is_evaluation_at_once(pooling: str, pixels: bool) 
     assert seen == [16, 4, 4, 3, 5]
     assert whole[""].shape == (6, 2) and whole["_tiles"].shape == (16,)
     assert all(torch.allclose(whole[name], pieces[name], atol=1e-5) for name in whole)
+
+
+def test_a_bag_of_any_size_passes_the_encoder_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_bag_model("tile_cnn_small", (3, 16, 16), "abmil").eval()
+    tiles, sizes, encode = torch.rand(7, 3, 16, 16), [], model.encoder.forward
+    whole = model.features(tiles)
+    monkeypatch.setattr("benchmark.bags.model.evaluation_tiles", lambda shape: 3)
+    monkeypatch.setattr(model.encoder, "forward", lambda some: sizes.append(len(some)) or encode(some))
+    with torch.no_grad():
+        torch.testing.assert_close(model.features(tiles), whole)
+    assert sizes == [3, 3, 1]
+    model.features(tiles)  # gradients need the whole bag
+    assert sizes[3:] == [7]

@@ -114,3 +114,21 @@ def test_tiles_of_which_nothing_is_known_are_undefined_and_not_wrong() -> None:
 def test_the_task_says_which_metrics() -> None:
     assert compute(run()) == compute_bags(run())
     assert "macro_f1" not in compute(run())["selected"]
+
+
+def test_pseudo_labels_at_the_threshold_and_near_one_keep_their_order() -> None:
+    """Half precision makes positives of scores at 0.3, and single precision one step of all that is nearly sure."""
+    logits = np.array([-0.8473, -0.8473, 20.0, 25.0, 30.0, 18.0, -5.0, -6.0])
+    scores = 1 / (1 + np.exp(-logits))  # the first two are 0.29999
+    assert float(np.float16(scores[0])) > 0.3 > scores[0] and np.float32(scores[3]) == np.float32(scores[4]) == 1
+    changed = run() | {"pseudo_scores": scores[None], "train_tile_labels": np.array([0, 0, 0, 1, 1, 0, 0, 0], dtype=np.int8)}
+    found = compute_bags(changed)["pseudo/0"]
+    assert found["auroc"] == 1 and found["precision"] == pytest.approx(2 / 4)  # four are above 0.3, the two at it are not
+
+
+def test_tiles_of_a_network_that_is_very_sure() -> None:
+    logits = np.array([30.0, 20.0, 25.0, 18.0, 19.0, -20.0])
+    sure, plain = (compute_bags(run() | {"test_selected_tiles": scores}) for scores in (1 / (1 + np.exp(-logits)), logits))
+    for name in ("auroc", "average_precision", "oracle_best_f1"):
+        assert sure["instances"][name] == plain["instances"][name]
+    assert sure["lesions"] == plain["lesions"]

@@ -187,7 +187,10 @@ def test_predictions_have_the_arrays_of_bags(done: tuple[dict[str, Any], Path]) 
         expected |= {f"{part}_offsets": (bags + 1,), f"{part}_tile_labels": (tiles[part],), f"{part}_positions": (tiles[part], 2)}
     assert {name: array.shape for name, array in found.items()} == expected
     assert str(found["task"]) == "bags" and found["pseudo_threshold"] == 0.3
-    assert found["train_tiles"].dtype == found["test_selected"].dtype == np.float32 and found["train_suspect"].dtype == np.bool_
+    assert (
+        found["train_tiles"].dtype == found["test_selected"].dtype == found["test_selected_tiles"].dtype == np.float64
+        and found["train_suspect"].dtype == np.bool_
+    )
     for name in ("train_tiles", "test_selected_tiles", "val_selected_tiles", "test_selected"):
         assert (found[name] >= 0).all() and (found[name] <= 1).all()
     np.testing.assert_allclose(found["test_selected"].sum(axis=1), 1, atol=1e-5)

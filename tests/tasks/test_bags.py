@@ -239,7 +239,17 @@ def test_features_of_features_stop_the_command(bench, tmp_path: Path, capsys) ->
     assert told(capsys) == "error: data set mil holds features already; leave features=texture out\n"
 
 
-def test_too_few_bags_fail_their_cells(bench, tmp_path: Path, capsys) -> None:
+def test_too_few_bags_are_refused_before_the_first_run(bench, tmp_path: Path, capsys) -> None:
     features(tmp_path / "data", 2)
-    assert bench("run", *ONE, "--datasets", "mil:data", "--quiet") == 1
+    assert bench("run", *ONE, "--datasets", "mil:data", "--quiet") == 2
     assert "the test part would be empty: 2 samples in 2 classes are too few" in told(capsys)
+    assert not list((tmp_path / "runs").glob("*/log.txt"))
+
+
+def test_a_part_of_one_label_is_told(bench, tmp_path: Path, capsys) -> None:
+    folder = features(tmp_path / "data")
+    rows = [f"s{i:02d},{i % 2},{'test' if i > 15 else 'val' if i in (1, 3) else 'train'}" for i in range(20)]
+    (folder / "labels.csv").write_text("slide_id,label,split\n" + "\n".join(rows) + "\n")
+    assert bench("run", *ONE, "--datasets", "mil:data") == 0
+    told_once = capsys.readouterr().err
+    assert told_once.count("all 2 slides of the val part have one label: no epoch is better by AUROC") == 1 and "test part" not in told_once
