@@ -29,6 +29,7 @@ MOST_SLIDES = 6
 """As many are drawn where none are chosen."""
 LARGEST_GRID = 4_000_000
 """Cells of a map; more come from positions that are on no grid."""
+NO_GRID = "no map: the tiles of this slide lie on no grid"
 MOSAIC = 420
 """Pixels of a mosaic's longer side, at least: about what a panel has in print. It is less than twice that if tiles allow it."""
 CHUNK = 256
@@ -54,7 +55,7 @@ class SlideScores:
         labels: (n,) 0 or 1 of the slides; None: they are not said.
         probabilities: (n,) of the slides being positive, likewise.
         classes: names of the two labels.
-        pitch: distance of neighbouring tiles in x and y; None: see :func:`benchmark.metrics.froc.grid_cells`.
+        pitch: distance of neighbouring tiles in x and y; None: see :func:`benchmark.metrics.tile_grid.tile_pitch`.
     """
 
     offsets: np.ndarray
@@ -77,6 +78,9 @@ def write_figure(slides: SlideScores, folder: Path, chosen: Sequence[int] | None
 def draw(slides: SlideScores, chosen: Sequence[int] | None = None) -> Figure:
     """A row a slide: the tiles where there are pixels, the truth where it is known, and the scores on one scale from 0 to 1.
 
+    Pieces of tissue with grids of their own are drawn on one, each tile in the nearest cell; of two in one cell the one with the higher
+    score is seen. A slide whose tiles lie on no grid has a line that says so in place of its maps.
+
     Args:
         slides: all of them.
         chosen: indices of those to be drawn, in that order; None: the first :data:`MOST_SLIDES`.
@@ -84,7 +88,7 @@ def draw(slides: SlideScores, chosen: Sequence[int] | None = None) -> Figure:
     Call it inside the style (:func:`reports.style.save` does).
 
     Raises:
-        BenchmarkError: no positions or no grid, no slides, or scores outside [0, 1].
+        BenchmarkError: no positions, no slides, or scores outside [0, 1].
     """
     import numpy as np
     from matplotlib import colormaps
@@ -101,12 +105,15 @@ def draw(slides: SlideScores, chosen: Sequence[int] | None = None) -> Figure:
     axes = figure.subplots(len(chosen), len(columns), squeeze=False, height_ratios=heights)
     for number, (row, slide, tiles) in enumerate(zip(axes, chosen, parts, strict=True)):
         for ax, column in zip(row, columns, strict=True):
-            ax.imshow(_image(slides, column, tiles, cells[tiles]), interpolation="antialiased" if column == "tiles" else "nearest")
+            if _has_grid(cells[tiles]):
+                ax.imshow(_image(slides, column, tiles, cells[tiles]), interpolation="antialiased" if column == "tiles" else "nearest")
             _bare(ax)
             ax.set_title(f"\n{column}" if number == 0 else " ", loc="left", fontsize="medium", color=style.QUIET)  # with room for a name
         heading = _heading(slides, slide, NAME_WIDTH if len(columns) > 1 else SHORT_NAME_WIDTH)
         place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 18 if number == 0 else 6), "textcoords": "offset points"}
         row[0].annotate(heading, (0, 1), **place).set_in_layout(False)  # it may be longer than its map
+        if not _has_grid(cells[tiles]):
+            row[0].text(0, 0.5, NO_GRID, transform=row[0].transAxes, va="center", color=style.QUIET).set_in_layout(False)
     scale = ScalarMappable(Normalize(0, 1), colormaps[COLOURS])
     tall: dict[str, Any] = {"shrink": min(1.0, 2 / len(chosen)), "aspect": 24, "anchor": (0.0, 1.0), "panchor": False}
     bar = figure.colorbar(scale, ax=list(axes[:, -1]), ticks=[0, 0.25, 0.5, 0.75, 1], **tall)
@@ -128,7 +135,7 @@ def _checked(slides: SlideScores, chosen: Sequence[int] | None) -> tuple[np.ndar
     """The cells of all tiles, and the slides to be drawn."""
     import numpy as np
 
-    from benchmark.metrics.froc import grid_cells
+    from benchmark.metrics.tile_grid import grid_cells
 
     if slides.positions is None:
         raise BenchmarkError("heat maps need the positions of the tiles, which this data set does not have")
@@ -138,15 +145,13 @@ def _checked(slides: SlideScores, chosen: Sequence[int] | None) -> tuple[np.ndar
     known = slides.scores[~np.isnan(slides.scores)]
     if known.size and (known.min() < 0 or known.max() > 1):
         raise BenchmarkError(f"heat maps need scores from 0 to 1; these go from {known.min():.3g} to {known.max():.3g}")
-    cells = grid_cells(slides.positions, slides.offsets, slides.pitch)
-    for slide in chosen:
-        size = cells[slides.offsets[slide] : slides.offsets[slide + 1]].max(axis=0) + 1
-        if size.prod() > LARGEST_GRID:
-            raise BenchmarkError(
-                f"tiles of slide '{one_line(slides.names[slide])}' are on no grid: their positions take {size[0]:,} × {size[1]:,} cells; "
-                "give the distance of neighbouring tiles as the pitch"
-            )
-    return cells, chosen
+    return grid_cells(slides.positions, slides.offsets, slides.pitch), chosen
+
+
+def _has_grid(cells: np.ndarray) -> bool:
+    """Of one slide; False where its map would be all gaps."""
+    width, height = (int(size) + 1 for size in cells.max(axis=0))
+    return width * height <= LARGEST_GRID
 
 
 def _columns(slides: SlideScores) -> list[str]:
@@ -158,20 +163,33 @@ def _image(slides: SlideScores, column: str, tiles: slice, cells: np.ndarray) ->
     """(H, W, 3) uint8: one column of one slide."""
     import numpy as np
 
+    scores = slides.scores[tiles]
     if column == "tiles":
         assert slides.tiles is not None
-        return _mosaic(slides.tiles, tiles, cells)
+        return _mosaic(slides.tiles, tiles, cells, _seen(cells, scores))
     width, height = cells.max(axis=0) + 1
     image = np.broadcast_to(_rgb(NO_TILE), (height, width, 3)).copy()
     image[cells[:, 1], cells[:, 0]] = _rgb(UNKNOWN)
-    values = slides.scores[tiles] if column == "instance score" else slides.tile_labels[tiles]  # type: ignore[index]
-    known = np.flatnonzero(values >= 0)  # neither −1 nor NaN
+    values = scores if column == "instance score" else slides.tile_labels[tiles]  # type: ignore[index]
+    known = np.flatnonzero(_seen(cells, values) & (values >= 0))  # neither −1 nor NaN
     image[cells[known, 1], cells[known, 0]] = _coloured(values[known])
     return image
 
 
-def _mosaic(tiles: np.ndarray, rows: slice, cells: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8: tiles at their places, shrunk by a whole factor to what can be seen."""
+def _seen(cells: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(m,) bool: one tile of each cell, that with the largest value; the first of equal ones."""
+    import numpy as np
+
+    order = np.lexsort((-np.nan_to_num(values.astype(np.float64), nan=-1), cells[:, 0], cells[:, 1]))
+    first = np.ones(len(cells), dtype=bool)
+    first[1:] = (np.diff(cells[order], axis=0) != 0).any(axis=1)
+    seen = np.zeros(len(cells), dtype=bool)
+    seen[order[first]] = True
+    return seen
+
+
+def _mosaic(tiles: np.ndarray, rows: slice, cells: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8: the seen ones of these tiles at their places, shrunk by a whole factor to what can be made out."""
     import numpy as np
 
     width, height = cells.max(axis=0) + 1
@@ -183,8 +201,9 @@ def _mosaic(tiles: np.ndarray, rows: slice, cells: np.ndarray) -> np.ndarray:
         stop = min(start + CHUNK, rows.stop)
         pixels = tiles[start:stop, : high * factor, : wide * factor]
         small = pixels.reshape(stop - start, high, factor, wide, factor, -1).mean(axis=(2, 4))
-        place = cells[start - rows.start : stop - rows.start]
-        image[place[:, 1], place[:, 0]] = np.round(small).astype(np.uint8)
+        shown = seen[start - rows.start : stop - rows.start]
+        place = cells[start - rows.start : stop - rows.start][shown]
+        image[place[:, 1], place[:, 0]] = np.round(small[shown]).astype(np.uint8)
     return image.swapaxes(1, 2).reshape(height * high, width * wide, 3)
 
 
@@ -212,6 +231,8 @@ def _bare(ax: Axes) -> None:
 
 def _height(cells: np.ndarray) -> float:
     """Of a slide's row, in panels."""
+    if not _has_grid(cells):
+        return LOWEST
     width, height = cells.max(axis=0) + 1
     return float(min(max(height / width, LOWEST), 1.0))
 

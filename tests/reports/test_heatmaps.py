@@ -13,6 +13,7 @@ from benchmark.errors import BenchmarkError
 from reports.heatmaps import (
     LARGEST_GRID,
     MOSAIC,
+    NO_GRID,
     NO_TILE,
     UNKNOWN,
     SlideScores,
@@ -69,7 +70,7 @@ def test_large_tiles_are_shrunk_to_their_mean() -> None:
     rng = np.random.default_rng(0)
     tiles = rng.integers(0, 256, (300, 224, 200, 1), dtype=np.uint8)  # more than are read at once
     cells = np.stack(np.divmod(np.arange(300), 10)[::-1], axis=1)
-    mosaic = _mosaic(tiles, slice(0, 300), cells)
+    mosaic = _mosaic(tiles, slice(0, 300), cells, np.ones(300, dtype=bool))
     factor = 224 * 30 // MOSAIC
     side = (224 // factor, 200 // factor)
     assert mosaic.shape == (30 * side[0], 10 * side[1], 3) and MOSAIC <= mosaic.shape[0] < 2 * MOSAIC
@@ -117,10 +118,6 @@ def test_short_names_keep_both_ends() -> None:
     [
         ({"positions": None}, r"heat maps need the positions of the tiles, which this data set does not have"),
         ({"scores": np.array([0, 0.5, 1, 2.5, -3])}, r"heat maps need scores from 0 to 1; these go from -3 to 2\.5"),
-        (
-            {"positions": np.array([[0, 0], [9001, 1], [0, 9001], [0, 0], [1, 1]]), "names": ("a\nb", "c")},
-            r"tiles of slide 'a b' are on no grid: their positions take 9,002 × 9,002 cells; give the distance of neighbouring tiles",
-        ),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(change: dict, message: str, tmp_path: Path) -> None:
@@ -138,3 +135,41 @@ def test_no_slide_and_a_pitch(tmp_path: Path) -> None:
     with matplotlib.rc_context(RC):
         image = draw(jittered, [0]).axes[2].images[0].get_array()
     assert image.shape == (2, 2, 3) and LARGEST_GRID < 20_000**2
+
+
+def pieces(*starts: tuple[int, int], side: int = 10) -> np.ndarray:
+    """Positions of square pieces of tissue, each cut at 224 pixels from a corner of its own."""
+    block = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2) * 224
+    return np.concatenate([block + start for start in starts])
+
+
+def test_pieces_with_grids_of_their_own_share_a_map() -> None:
+    positions = pieces((0, 0), (3781, 143))  # 3781 / 224 = 16.9 columns, 143 / 224 = 0.6 rows
+    scores = np.linspace(0, 1, 200)
+    slides = SlideScores(np.array([0, 200]), positions, scores, ["a"])
+    with matplotlib.rc_context(RC):
+        image = np.asarray(draw(slides).axes[0].images[0].get_array())
+    assert image.shape == (11, 27, 3)
+    assert image[0, 0].tolist() == colour(0) and image[1, 17].tolist() == colour(scores[100]) and image[10, 26].tolist() == colour(1)
+    assert (image[:, 10:17] == _rgb(NO_TILE)).all()
+
+
+def test_of_two_tiles_in_one_cell_the_higher_score_is_seen() -> None:
+    cells = np.array([[0, 0], [0, 0], [1, 0], [1, 0], [1, 0]])
+    slides = dataclasses.replace(
+        SLIDES,
+        offsets=np.array([0, 5]),
+        scores=np.array([0.75, 0.25, np.nan, 0.5, 0.0]),
+        tile_labels=np.array([0, 1, -1, -1, 0], dtype=np.int8),
+    )
+    assert _image(slides, "instance score", slice(0, 5), cells).tolist() == [[colour(0.75), colour(0.5)]]
+    assert _image(slides, "truth", slice(0, 5), cells).tolist() == [[colour(1), colour(0)]]
+    assert _image(slides, "tiles", slice(0, 5), cells)[0, ::4, 0].tolist() == [0, 150]  # tile 0 and tile 3
+
+
+def test_a_slide_without_a_grid_is_noted_and_the_others_are_drawn(tmp_path: Path) -> None:
+    positions = np.concatenate([pieces((0, 0)) // 224, pieces((0, 0)), [[5_000_000, 5_000_000]]])  # 22322 columns of 224 pixels
+    slides = SlideScores(np.array([0, 100, 201]), positions, np.full(201, 0.5), ["good", "a\nb"])
+    svg = write_figure(slides, tmp_path)[0].read_text()
+    assert svg.count("<image") == 2 and f">{NO_GRID}<" in svg and ">a b<" in svg and ">good<" in svg  # one map, and the scale
+    assert f">{NO_GRID}<" in write_figure(slides, tmp_path, [1])[0].read_text()
