@@ -15,6 +15,8 @@ import torch
 
 from benchmark import worker
 from benchmark.api import Method, TrainingData
+from benchmark.bags.method import BagMethod
+from benchmark.conformance_bags import tiny_bags
 from benchmark.conformance_data import tiny_masks
 from benchmark.engines.base import WorkerOptions
 from benchmark.files import read_lines
@@ -29,9 +31,19 @@ from benchmark.training.oracle import Oracle
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
-METHODS = ("ce", "coteaching", "hsa", "seg_ce", "seg_coteaching")
-MASKS = ("chest_shapes:image_size=32:subset=0.4", "mask:0.3")
-"""Data and noise of methods for masks."""
+METHODS = ("ce", "coteaching", "hsa", "seg_ce", "seg_coteaching", "dsmil", "hnm_wsi", "mil_cl")
+DATA = {
+    "classification": ("digits", "symmetric:0.2", 64),
+    "segmentation": ("chest_shapes:image_size=32:subset=0.4", "mask:0.3", 8),
+    "bags": ("tissue_slides:n=40:tiles=20:features=texture", "symmetric:0.1", 4),
+}
+"""Task → data, noise and size of a batch."""
+
+
+def task_name(method: str) -> str:
+    """What a method is for."""
+    task: str = Registry().load("method", method.partition(":")[0]).task
+    return task
 
 
 @pytest.fixture
@@ -51,17 +63,17 @@ def no_sync() -> Iterator[None]:
 
 
 def execute(folder: Path, method: str, device: str, **settings: Any) -> Path:
-    """Train on digits or, a method for masks, on small radiographs; returns the run's folder."""
-    masks = method.startswith("seg_")
-    dataset, noise = MASKS if masks else ("digits", "symmetric:0.2")
-    changes = {"epochs": 4, "batch_size": 8 if masks else 64, **settings}
+    """Train on digits, on small radiographs or on drawn slides; returns the run's folder."""
+    task = task_name(method)
+    dataset, noise, size = DATA[task]
+    changes = {"epochs": 4, "batch_size": size, **settings}
     (spec,) = expand(
         Registry(),
         methods=parse_settings(method, what="method"),
         datasets=parse_settings(dataset, what="dataset"),
         noise=parse_settings(noise, what="noise"),
         seeds=[0],
-        protocol=protocol("quick", changes, "segmentation" if masks else "classification"),
+        protocol=protocol("quick", changes, task),
         data_root=folder,
     )
     store = RunStore(folder / device)
@@ -94,6 +106,16 @@ def test_a_gpu_learns_masks_as_a_cpu_does(tmp_path: Path, exact: None, method: s
         for name in ("train_given", "train_true", "test_labels", "val_labels"):
             assert np.array_equal(a[name], b[name])
         assert a["train_flagged"].shape == b["train_flagged"].shape == a["train_given"].shape
+
+
+def test_a_gpu_learns_bags_as_a_cpu_does(tmp_path: Path, exact: None) -> None:
+    """Sums by segments add up in another order there, and no more."""
+    cpu, cuda = (execute(tmp_path, "dsmil", device) for device in ("cpu", "cuda"))
+    one, two = read_lines(cpu / "history.jsonl"), read_lines(cuda / "history.jsonl")
+    assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=0.05)
+    with np.load(cpu / "predictions.npz") as a, np.load(cuda / "predictions.npz") as b:
+        assert np.array_equal(a["train_given"], b["train_given"]) and np.array_equal(a["train_offsets"], b["train_offsets"])
+        np.testing.assert_allclose(b["train_tiles"], a["train_tiles"], atol=0.05)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -131,16 +153,25 @@ def few_masks(device: torch.device) -> tuple[RunContext, TrainingData]:
     return RunContext(data, settings, seed=0, device=device, oracle=oracle, augmentation=("crop", "flip"), task=task), data
 
 
-@pytest.mark.parametrize("name", ["ce", "coteaching", "seg_ce", "seg_coteaching", "seg_coteaching:pixel"])
+def few_bags(device: torch.device) -> tuple[RunContext, TrainingData]:
+    data, truth = tiny_bags()
+    data = dataclasses.replace(data, images=data.images.to(device), labels=data.labels.to(device))
+    oracle = Oracle(truth, Registry().load("noise", "symmetric")(), None, 2, data.class_names)
+    settings = protocol("quick", {**defaults_of("bags").protocols["quick"], "epochs": 4, "precision": "auto"}, "bags")
+    return RunContext(data, settings, seed=0, device=device, oracle=oracle, task=task_of("bags")), data
+
+
+@pytest.mark.parametrize("name", ["ce", "coteaching", "seg_ce", "seg_coteaching", "seg_coteaching:pixel", "abmil", "dsmil"])
 def test_a_step_waits_for_nothing(name: str, no_sync: None) -> None:
     """Batch, loss, backward pass, optimiser and history of an epoch: no operation that waits for the GPU."""
-    run, data = (few_masks if name.startswith("seg_") else tiny)(torch.device("cuda"))
+    few = {"classification": tiny, "segmentation": few_masks, "bags": few_bags}[task_name(name)]
+    run, data = few(torch.device("cuda"))
     name, _, preset = name.partition(":")
     cls = Registry().load("method", name)
     method: Method = cls(cls.Params(**cls.presets.get(preset, {})))
     method.run, method.data = run, data
     method.setup(data, run)
-    networks = run.networks(method.networks)
+    networks = run.networks(method.networks, **(method.design() if isinstance(method, BagMethod) else {}))
     average = MovingAverage(networks[0], 0.9)
     for epoch in run.epochs("train", networks, epochs=3):
         for number, batch in enumerate(run.loader()):
