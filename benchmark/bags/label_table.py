@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,10 @@ GROUP_COLUMNS = ("case_id", "group")
 """What the column of the slides, and of the patients they come from, may be called."""
 
 NEGATIVE_WORDS = ("normal", "negative", "benign", "healthy", "control", "wildtype")
-"""A class with one of these in its name is the negative one."""
+"""A class with one of these among the words of its name is the negative one."""
+
+NEGATIONS = ("non", "not", "no", "ab", "un")
+"""A name with one of these among its words is not plain: non-normal is the opposite of normal."""
 
 SLIDE_SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm")
 """What OpenSlide opens. Tables often name slides by their file."""
@@ -118,7 +122,7 @@ def read_labels(words: Sequence[str], where: str, positive: str = "") -> tuple[t
     Args:
         words: n labels as written: 0 and 1, or two words.
         where: what they come from, for messages.
-        positive: the word that means positive. Without it, a word that says normal, negative, benign … is the negative one.
+        positive: the word that means positive. Without it, the negative one is that which :func:`plainly_negative` finds.
 
     Raises:
         BenchmarkError: more or fewer than two labels, or no way to tell which is which.
@@ -132,13 +136,25 @@ def read_labels(words: Sequence[str], where: str, positive: str = "") -> tuple[t
             f"{where}: labels must be 0 and 1, or two words of which one means positive; found {', '.join(found[:MOST_VALUES])}{more}"
         )
     if not positive:
-        negative = [word for word in found if any(sign in word.lower() for sign in NEGATIVE_WORDS)]
-        if len(negative) != 1:
+        negative = plainly_negative(found)
+        if negative is None:
             raise BenchmarkError(f"{where}: labels are {found[0]} and {found[1]}; say which one is positive: positive={found[1]}")
-        positive = next(word for word in found if word != negative[0])
+        positive = next(word for word in found if word != negative)
     elif positive not in found:
         raise unknown_name("positive label", positive, found, f"labels stand in {where}")
     return tuple(int(word == positive) for word in words), (next(word for word in found if word != positive), positive)
+
+
+def plainly_negative(names: Sequence[str]) -> str | None:
+    """Which of these names is the negative class: the one that says normal, negative, benign … as a word of its own.
+
+    None where that is none or several, or where any name has a negation: abnormal has no such word, and non-normal is no normal.
+    """
+    words = {name: re.findall(r"[^\W\d_]+", name.lower()) for name in names}
+    if any(word in NEGATIONS for found in words.values() for word in found):
+        return None
+    negative = [name for name, found in words.items() if any(word in NEGATIVE_WORDS for word in found)]
+    return negative[0] if len(negative) == 1 else None
 
 
 def read_splits(words: Iterable[str], file: Path) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 DSMIL (Li et al., 2021), ``compute_feats.py``::
 
     NAME/<class>/<slide>.csv            one row a tile below the header 0,1,2,…
-    NAME/NAME.csv                       0,label: path of each bag and its label; without it, labels are the sorted class folders
+    NAME/NAME.csv                       0,label: path of each bag and its label; without it, labels are the class folders
 
 CLAM (Lu et al., 2021), ``extract_features_fp.py``::
 
@@ -18,6 +18,7 @@ npz: ``<slide>.npz`` with ``features``, and ``coords`` and ``tile_labels`` where
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ import numpy as np
 from benchmark.api import SPLITS
 from benchmark.bags.arrays import BagArrays
 from benchmark.bags.checks import check_bags, check_finite, check_names, check_paired, check_widths, listed
-from benchmark.bags.label_table import SlideLabels, find_labels, read_labels, read_slide_labels, read_splits
+from benchmark.bags.label_table import SlideLabels, find_labels, plainly_negative, read_labels, read_slide_labels, read_splits
 from benchmark.bags.slide_files import READERS, read_slide
 from benchmark.data.layouts import wrong_layout
 from benchmark.data.listing import Listing, subfolders
@@ -117,8 +118,8 @@ def dsmil_layout(path: Path, positive: str = "") -> MilListing:
 
     Args:
         path: the folder, or the index in it.
-        positive: which of two class folders is positive, where there is no index and neither says normal, negative, benign …: by default
-            the second of the sorted names, as DSMIL has it.
+        positive: which of two class folders is positive, where there is no index, neither says normal, negative, benign … and they are not
+            numbered (``0-…``, ``1-…``).
 
     Raises:
         BenchmarkError: another layout, two slides of one name, or an index that does not fit the files.
@@ -136,14 +137,7 @@ def dsmil_layout(path: Path, positive: str = "") -> MilListing:
     if index.is_file():
         return _listing(base, files, _read_index(index, files, positive))
     words = [Path(file).parts[0] for file in files.values()]
-    found = sorted(set(words))
-    if len(found) == 2 and not positive:
-        try:
-            labels, classes = read_labels(words, str(base))
-        except BenchmarkError:  # neither is plainly negative
-            labels, classes = read_labels(words, str(base), found[1])
-    else:
-        labels, classes = read_labels(words, str(base), positive)
+    labels, classes = read_labels(words, str(base), positive or _numbered(words))
     return _listing(base, files, SlideLabels(base, tuple(files), labels, classes))
 
 
@@ -262,6 +256,13 @@ def _files(base: Path, folder: Path, suffixes: Sequence[str] = tuple(READERS)) -
             raise BenchmarkError(f"{folder}: slide '{slide}' occurs twice, as {Path(found[slide]).name} and {file.name}; keep one")
         found[slide] = file.relative_to(base).as_posix()
     return found
+
+
+def _numbered(words: Sequence[str]) -> str:
+    """The class folder 1-… beside 0-…, as the positive one; empty where their words say which it is, or nothing does."""
+    found = sorted(set(words))
+    numbers = [re.split(r"\D", word, maxsplit=1)[0] for word in found]
+    return found[1] if numbers == ["0", "1"] != found and plainly_negative(found) is None else ""
 
 
 def _read_index(index: Path, files: dict[str, str], positive: str) -> SlideLabels:
