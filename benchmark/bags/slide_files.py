@@ -21,6 +21,9 @@ TILE_LABELS = ("tile_labels",)
 """What the arrays of an archive are called."""
 
 NUMERIC = "fiub"
+MOST_STEPS = 100
+"""Of links in an archive."""
+
 NPY = b"\x93NUMPY"
 
 
@@ -147,14 +150,36 @@ def _read_h5(file: Path) -> dict[str, np.ndarray]:
     with h5py.File(file, "r") as archive:
         arrays = {}
         for name in (*FEATURES, *POSITIONS, *TILE_LABELS):
-            if name not in archive:
+            if archive.get(name, getlink=True) is None:
                 continue
-            values = archive[name]
-            # All three would read other files, wherever they lie.
-            if isinstance(archive.get(name, getlink=True), h5py.ExternalLink) or values.is_virtual or values.external:
+            values = _inside(h5py, archive, name)
+            if not isinstance(values, h5py.Dataset):
+                raise ValueError(f"its {name} are no array")
+            # Virtual and external arrays read other files, wherever they lie.
+            if values.is_virtual or values.external or values.file.filename != archive.filename:
                 raise ValueError(f"its {name} lie in another file")
             arrays[name] = values[()]
         return _picked(arrays, list(archive))
+
+
+def _inside(h5py: Any, archive: Any, name: str) -> Any:
+    """What an entry or a link of that name leads to, step by step: no step may lead to another file, which is then not even opened."""
+    place, steps = archive, [name]
+    for _ in range(MOST_STEPS):
+        if not steps:
+            return place
+        step = steps.pop()
+        link = place.get(step, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise ValueError(f"its {name} lie in another file")
+        if link is None:
+            raise ValueError(f"its {name} are a link to nothing")
+        if isinstance(link, h5py.SoftLink):
+            place = archive if link.path.startswith("/") else place
+            steps += [part for part in reversed(link.path.split("/")) if part not in ("", ".")]
+        else:
+            place = place[step]
+    raise ValueError(f"its {name} are a link without end")
 
 
 READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.bags.mil_files import clam_layout, dsmil_layout, list_bags, load_bags, npz_layout
+from benchmark.bags.slide_files import read_slide
 from benchmark.errors import BenchmarkError
 
 H5PY = "h5py is not installed; python -m pip install h5py"
@@ -92,10 +93,18 @@ def test_class_folders_are_the_labels_where_there_is_no_index(dsmil: Path) -> No
     assert found.labels.tolist() == [0, 0, 1] and found.classes == ("0-normal", "1-tumor")
     (dsmil / "0-normal").rename(dsmil / "LUSC")
     (dsmil / "1-tumor").rename(dsmil / "LUAD")
-    assert dsmil_layout(dsmil).labels == (0, 1, 1) and dsmil_layout(dsmil, "LUAD").labels == (1, 0, 0)
+    with pytest.raises(BenchmarkError, match="C16: labels are LUAD and LUSC; say which one is positive: positive=LUSC"):
+        dsmil_layout(dsmil)
+    assert dsmil_layout(dsmil, "LUSC").labels == (0, 1, 1) and dsmil_layout(dsmil, "LUAD").labels == (1, 0, 0)
     (dsmil / "LUAD").rename(dsmil / "cancer")
     (dsmil / "LUSC").rename(dsmil / "normal")  # sorted behind, but plainly negative
     assert dsmil_layout(dsmil).labels == (1, 0, 0)
+    (dsmil / "cancer").rename(dsmil / "0-LUAD")
+    (dsmil / "normal").rename(dsmil / "1-LUSC")
+    assert dsmil_layout(dsmil).labels == (0, 1, 1)
+    (dsmil / "0-LUAD").rename(dsmil / "0")
+    (dsmil / "1-LUSC").rename(dsmil / "1")
+    assert dsmil_layout(dsmil).labels == (0, 1, 1)
 
 
 def test_positions_truth_and_an_index_column_in_a_csv(dsmil: Path) -> None:
@@ -299,6 +308,40 @@ def test_h5_that_cannot_be_used(clam: Path) -> None:
     with h5py.File(file, "w") as archive:
         archive.create_dataset("features", (3, 4), "f4", external=[("outside.raw", 0, 48)])
     refused("its features lie in another file")
+
+
+@pytest.mark.parametrize("target", ["n1.h5", "nothing.h5", "t1.h5"])
+def test_no_step_of_a_link_leads_out_of_an_h5(clam: Path, target: str) -> None:
+    h5py = pytest.importorskip("h5py", reason=H5PY)
+    file = with_h5(clam) / "h5_files" / "t1.h5"
+    for path in ("/other/features", "other/features", "/deep/more/features"):
+        with h5py.File(file, "w") as archive:
+            archive["other"] = h5py.ExternalLink(target, "/")
+            archive.create_group("deep")["more"] = h5py.SoftLink("/other")
+            archive["features"] = h5py.SoftLink(path)
+        with pytest.raises(BenchmarkError, match=r"t1\.h5 cannot be read: its features lie in another file$"):
+            read_slide(file)
+
+
+def test_links_within_an_h5(clam: Path) -> None:
+    h5py = pytest.importorskip("h5py", reason=H5PY)
+    file = with_h5(clam) / "h5_files" / "t1.h5"
+    for path, message in (
+        ("/deep/more/values", ""),
+        ("./deep/again/values", ""),
+        ("deep", "are no array"),
+        ("/nowhere", "are a link to nothing"),
+        ("features", "are a link without end"),
+    ):
+        with h5py.File(file, "w") as archive:
+            archive["deep/more/values"] = features("t")
+            archive["deep"]["again"] = h5py.SoftLink("more")
+            archive["features"] = h5py.SoftLink(path)
+        if not message:
+            assert np.array_equal(read_slide(file).features, features("t"))
+            continue
+        with pytest.raises(BenchmarkError, match=rf"t1\.h5 cannot be read: its features {message}$"):
+            read_slide(file)
 
 
 # ----------------------------------------------------------------------------------------------------------------- npz
