@@ -192,7 +192,7 @@ def _finished(one: SlideFile, out: Path, tiling: Tiling) -> TiledSlide | None:
         return None
     try:
         note = json.loads((folder / NOTE).read_bytes())
-        made, size, row = note["tiling"], note["bytes"], TiledSlide(**note["slide"])
+        made, size, time, row = note["tiling"], note["bytes"], note.get("mtime_ns"), TiledSlide(**note["slide"])
     except (OSError, ValueError, KeyError, TypeError):
         raise BenchmarkError(f"{folder} was not written by this tiler; choose another folder for tiles, or remove it") from None
     for name, value in dataclasses.asdict(tiling).items():
@@ -200,10 +200,20 @@ def _finished(one: SlideFile, out: Path, tiling: Tiling) -> TiledSlide | None:
             raise BenchmarkError(
                 f"{folder} was tiled with {name}={made.get(name)}, not {value}; choose another folder for tiles, or remove that one"
             )
-    if not one.file.is_file() or one.file.stat().st_size == size:
+    found = _version(one.file) if one.file.is_file() else None
+    if found is None or found == (size, time if time is not None else found[1]):  # older notes have no time
         return dataclasses.replace(row, resumed=True)
     _log.warning("%s has changed since it was tiled; it is tiled again", one.file)
     return None
+
+
+def _version(file: Path) -> tuple[int, int]:
+    """Size and time of change, which tell a slide from another one of the same name."""
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise _UnreadableSlideError(f"{file} cannot be read: {error.strerror or error}") from None
+    return found.st_size, found.st_mtime_ns
 
 
 def _cut(one: SlideFile, out: Path, tiling: Tiling, workers: int) -> TiledSlide:
@@ -216,8 +226,9 @@ def _cut(one: SlideFile, out: Path, tiling: Tiling, workers: int) -> TiledSlide:
     temporary = folder.with_name(f".{one.slide}.{secrets.token_hex(4)}{TEMPORARY}")
     temporary.mkdir()
     try:
+        size, time = _version(one.file)  # before it is read: one that is replaced meanwhile is tiled again
         row = _write(one, temporary, tiling, workers)
-        note = {"tiling": dataclasses.asdict(tiling), "bytes": one.file.stat().st_size, "slide": dataclasses.asdict(row)}
+        note = {"tiling": dataclasses.asdict(tiling), "bytes": size, "mtime_ns": time, "slide": dataclasses.asdict(row)}
         (temporary / NOTE).write_text(json.dumps(note, indent=1) + "\n")
         if folder.exists():  # of a slide that has changed
             shutil.rmtree(folder)

@@ -132,10 +132,10 @@ def pseudo_label_quality(
 
 
 def structural_noise(labels: np.ndarray, tile_labels: np.ndarray | None, offsets: np.ndarray) -> dict[str, float | None]:
-    """How wrong it is to give tiles the label of their bag, before any other noise.
+    """How wrong it is to give tiles the label of their bag.
 
     Args:
-        labels: (n,) int64 labels of the bags, 0 or 1.
+        labels: (n,) int64 labels of the bags, 0 or 1, as they are given: tiles of bags that noise makes positive count.
         tile_labels: (N,) truth, 0 or 1, −1 unknown; None: nothing is known.
         offsets: (n + 1,) int64.
 

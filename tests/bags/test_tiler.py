@@ -1,6 +1,7 @@
 import csv
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -228,6 +229,36 @@ def test_a_slide_that_changed_is_tiled_again(slides: Path, tmp_path: Path) -> No
     write_slide(one[0].file, pixels, levels=2)
     assert [(row.resumed, row.kept) for row in tile_slides(one, out, Tiling(SIDE))] == [(False, 25)]
     assert len(names(out / "test/c")) == 25
+
+
+def test_a_replaced_slide_of_the_same_size_is_tiled_again(slides: Path, tmp_path: Path) -> None:
+    out, one = tmp_path / "out", find_slides(slides)[:1]
+    tile_slides(one, out, Tiling(SIDE))
+    assert tile_slides(one, out, Tiling(SIDE))[0].resumed
+    before, size = one[0].file.stat(), (out / "test/c/1_2.jpeg").stat().st_size
+    pixels = draw()
+    pixels[TISSUE] = (190, 80, 150)
+    write_slide(one[0].file, pixels)
+    os.utime(one[0].file, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+    assert one[0].file.stat().st_size == before.st_size
+    assert not tile_slides(one, out, Tiling(SIDE))[0].resumed and (out / "test/c/1_2.jpeg").stat().st_size < size
+
+
+def test_notes_without_a_time_go_by_the_size(slides: Path, tmp_path: Path) -> None:
+    out, one = tmp_path / "out", find_slides(slides)[:1]
+    tile_slides(one, out, Tiling(SIDE))
+    note = json.loads((out / "test/c/.tiling.json").read_text())
+    assert note.pop("mtime_ns") == one[0].file.stat().st_mtime_ns
+    (out / "test/c/.tiling.json").write_text(json.dumps(note))
+    assert tile_slides(one, out, Tiling(SIDE))[0].resumed
+    one[0].file.unlink()  # tiles outlive their slides
+    assert tile_slides(one, out, Tiling(SIDE))[0].resumed
+
+
+def test_a_slide_that_is_gone_is_told_at_the_end(tmp_path: Path) -> None:
+    needs_openslide()
+    with pytest.raises(BenchmarkError, match=r"1 of 1 slides cannot be tiled.*gone\.tif cannot be read: No such file"):
+        tile_slides([SlideFile(tmp_path / "gone.tif", "gone")], tmp_path / "out")
 
 
 def test_broken_slides_are_told_after_the_others_are_done(slides: Path, tmp_path: Path) -> None:
