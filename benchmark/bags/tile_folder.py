@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from benchmark.api import SPLITS
 from benchmark.bags.arrays import BagArrays
 from benchmark.bags.checks import check_bags, check_names, listed
 from benchmark.bags.label_table import SPLIT_NAMES, find_labels, read_slide_labels
+from benchmark.bags.tile_store import Block, Slide, open_tiles, sizes_differ
 from benchmark.data.layouts import wrong_layout
 from benchmark.data.listing import SUFFIXES, Listing, subfolders
 from benchmark.errors import BenchmarkError
@@ -127,20 +128,20 @@ def load_tiles(listing: TileListing, image_size: int = 0, root: Path | None = No
     """
     where = str(listing.base)
     archived = [len(files) == 1 and Path(files[0]).name == ARCHIVE for files in listing.files]
-    if root is not None and not any(archived):
+    if root is not None and any(archived):
+        slides = (_slide(listing, row, image_size) for row in range(len(listing)))
+        tiles, columns = open_tiles(root, listing.images(), slides, len(listing), image_size, report or _silent)
+        parts = columns["offsets"][1:-1]
+        found = list(zip(np.split(columns["positions"], parts), np.split(columns["tile_labels"], parts), strict=True))
+    elif root is not None:
         from benchmark.data.store import open_images
 
-        tiles: np.ndarray = open_images(
-            root, listing.images(), image_size=image_size, channels="3", skip_bad=False, report=report or _silent
-        )[0]
+        tiles = open_images(root, listing.images(), image_size=image_size, channels="3", skip_bad=False, report=report or _silent)[0]
         found = [_named(files) for files in listing.files]
     else:
-        slides = [
-            _archive(listing.base / files[0], image_size) if one else (None, *_named(files))
-            for one, files in zip(archived, listing.files, strict=True)
-        ]
-        found = [(positions, labels) for _, positions, labels in slides]
-        tiles = _decoded(listing, [pixels for pixels, _, _ in slides], [len(positions) for positions, _ in found], image_size)
+        held = [_slide(listing, row, image_size) for row in range(len(listing))]
+        found = [(positions, labels) for positions, labels, _ in held]
+        tiles = _decoded(listing, (block for _, _, blocks in held for block in blocks), sum(len(labels) for _, labels in found))
     offsets = np.concatenate([[0], np.cumsum([len(positions) for positions, _ in found])]).astype(np.int64)
     tile_labels = np.concatenate([labels for _, labels in found])
     arrays = BagArrays(
@@ -196,6 +197,16 @@ def _named(files: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     return values[:, :2], values[:, 2].astype(np.int8)
 
 
+def _slide(listing: TileListing, row: int, image_size: int) -> Slide:
+    """The tiles of one slide; images are decoded when they are asked for."""
+    files = listing.files[row]
+    if len(files) == 1 and Path(files[0]).name == ARCHIVE:
+        pixels, positions, labels = _archive(listing.base / files[0], image_size)
+        return positions, labels, [(files[0], pixels)]
+    positions, labels = _named(files)
+    return positions, labels, ((file, _image(listing.base / file, image_size)[None]) for file in files)
+
+
 def _archive(file: Path, image_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pixels (n, H, W, 3) uint8, positions (n, 2) int64 and truth (n,) int8 of a slide in one file."""
     try:
@@ -222,25 +233,17 @@ def _archive(file: Path, image_size: int) -> tuple[np.ndarray, np.ndarray, np.nd
     return pixels, positions.astype(np.int64), labels.astype(np.int8)
 
 
-def _decoded(listing: TileListing, ready: list[np.ndarray | None], counts: list[int], image_size: int) -> np.ndarray:
-    """All tiles in one array; ``ready`` holds those of slides that came from an archive."""
+def _decoded(listing: TileListing, blocks: Iterable[Block], count: int) -> np.ndarray:
+    """All tiles in one array in memory."""
     tiles: np.ndarray | None = None
-    first = ""
-    done = 0
-    for row, files in enumerate(listing.files):
-        pixels = ready[row]
-        ready[row] = None
-        blocks = ((file, _image(listing.base / file, image_size)[None]) for file in files) if pixels is None else [(files[0], pixels)]
-        for file, block in blocks:
-            if tiles is None:
-                tiles, first = np.empty((sum(counts), *block.shape[1:]), dtype=np.uint8), file
-            if block.shape[1:] != tiles.shape[1:]:
-                raise BenchmarkError(
-                    f"{listing.base}: tiles differ in size ({first} is {tiles.shape[2]}×{tiles.shape[1]}, "
-                    f"{file} is {block.shape[2]}×{block.shape[1]} pixels); set image_size"
-                )
-            tiles[done : done + len(block)] = block
-            done += len(block)
+    first, done = "", 0
+    for file, block in blocks:
+        if tiles is None:
+            tiles, first = np.empty((count, *block.shape[1:]), dtype=np.uint8), file
+        if block.shape[1:] != tiles.shape[1:]:
+            raise sizes_differ(listing.base, (first, tiles), (file, block))
+        tiles[done : done + len(block)] = block
+        done += len(block)
     if tiles is None:
         raise BenchmarkError(f"{listing.base} holds no tiles")
     return tiles

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmark.bags import tile_folder
 from benchmark.bags.tile_folder import load_tiles, tile_layout
 from benchmark.errors import BenchmarkError
 
@@ -111,6 +112,45 @@ def test_archives_of_tiles(tiles: Path, tmp_path_factory: pytest.TempPathFactory
     archive.write_bytes(b"broken")
     with pytest.raises(BenchmarkError, match=r"tiles\.npz cannot be read: it is no npz archive"):
         load_tiles(tile_layout(tiles))
+
+
+def test_archives_are_unpacked_once(tiles: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path_factory.mktemp("cache")
+    (tiles / "val/t1/0_0.png").unlink()
+    archive = tiles / "val/t1/tiles.npz"
+    pixels = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
+    np.savez_compressed(archive, tiles=pixels, positions=np.array([[1, 2], [3, 4]]), tile_labels=np.array([1, 0]))
+    told: list[tuple[int, int]] = []
+    plain = load_tiles(tile_layout(tiles))
+    found = load_tiles(tile_layout(tiles), root=root, report=lambda text, done, total: told.append((done, total)))
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)] and len(list(root.glob("bags/*/meta.json"))) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(tile_folder, "_archive", lambda *_: pytest.fail("unpacked again"))
+        patch.setattr(tile_folder, "_image", lambda *_: pytest.fail("decoded again"))
+        again = load_tiles(tile_layout(tiles), root=root)
+    for one in (found, again):
+        assert isinstance(one.tiles, np.memmap) and not one.tiles.flags.writeable and np.array_equal(one.tiles, plain.tiles)
+        assert np.array_equal(one.positions, plain.positions) and one.tile_labels.tolist() == plain.tile_labels.tolist()
+        assert np.array_equal(one.offsets, plain.offsets) and one.labels.tolist() == plain.labels.tolist()
+    np.savez(archive, tiles=pixels[:1] + 1, positions=np.array([[1, 2]]))
+    changed = load_tiles(tile_layout(tiles), root=root)  # in place of the old one, which who has mapped it keeps
+    assert np.array_equal(changed.tiles[-1], pixels[0] + 1) and changed.tile_labels is None and np.array_equal(again.tiles, plain.tiles)
+    assert len(list(root.glob("bags/*/meta.json"))) == 1
+
+
+def test_archives_that_do_not_fit_leave_nothing_behind(tiles: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    root = tmp_path_factory.mktemp("cache")
+    (tiles / "val/t1/0_0.png").unlink()
+    archive = tiles / "val/t1/tiles.npz"
+    np.savez(archive, tiles=np.zeros((1, 9, 9, 3), dtype=np.uint8), positions=np.zeros((1, 2), dtype=int))
+    with pytest.raises(
+        BenchmarkError, match=r"differ in size \(test/t2/3_4\.png is 6×4, val/t1/tiles\.npz is 9×9 pixels\); set image_size"
+    ):
+        load_tiles(tile_layout(tiles), root=root)
+    archive.write_bytes(b"broken")
+    with pytest.raises(BenchmarkError, match=r"tiles\.npz cannot be read: it is no npz archive"):
+        load_tiles(tile_layout(tiles), root=root)
+    assert [path.name for path in (root / "bags").iterdir() if path.name != ".lock"] == []
 
 
 @pytest.mark.parametrize(
