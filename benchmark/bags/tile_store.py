@@ -32,7 +32,7 @@ def open_tiles(root: Path, files: Listing, slides: Iterator[Slide], count: int, 
     Args:
         root: the folder for downloads and caches.
         files: of all slides.
-        slides: read one by one, and only if there is no store; pixels are let go of before the next ones are read.
+        slides: read one by one, and only if there is no store; those of at most two are in memory.
         count: of slides.
         image_size: the side to which they are scaled; 0: none.
         report: is told how many slides are done.
