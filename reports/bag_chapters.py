@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from reports import hard_negatives, heatmaps, rounds_figure
+from reports import hard_negatives, heatmaps, rounds_figure, tuning_cost
 from reports.bag_pages import Chapter, Part, Picture
 from reports.bag_runs import BagRun, SlideData, choose_slides, inherited_precision, maps_of, negatives_of, rounds_of
 from reports.rows import Row
@@ -28,18 +27,27 @@ FACTS = {
 
 
 def chapter(
-    runs: Sequence[BagRun], every: Sequence[Row], data: SlideData, folder: Path, rounds: str, *, slides: int, negatives: int
+    runs: Sequence[BagRun],
+    every: Sequence[Row],
+    data: SlideData,
+    folder: Path,
+    rounds: str,
+    *,
+    slides: int,
+    negatives: int,
+    run_folder: Callable[[str], Path],
 ) -> Chapter:
     """Draw runs on the same slides.
 
     Args:
         runs: one a method, or a setting of one.
-        every: rows of which those of the same cell, of whatever seed, are in the figure of the rounds.
+        every: rows of which those of the same cell, of whatever seed, are in the figures of all runs together.
         data: the slides.
-        folder: a folder a run is written there, named by its key, and one for the rounds.
+        folder: a folder a run is written there, named by its key, and one for rounds and fine-tuning, of all runs together.
         rounds: the name of the latter.
         slides: how many test slides are drawn, the same of all runs.
         negatives: how many hard negatives, of each run its own.
+        run_folder: where the run of a key lies.
     """
     called = np.mean([run.arrays["test_selected"][:, 1] for run in runs], axis=0)
     chosen = choose_slides(data.test, called, slides)
@@ -51,7 +59,9 @@ def chapter(
         share = 100 * first["noise/inherited_noise"]
         told += f", where {share:.1f} % of the tiles that have the label of a slide labelled {data.classes[1]} are {data.classes[0]}"
     title = f"{first['dataset']} · {first['noise']} · seed {first['seed']}"
-    return Chapter(title, [told], _rounds(every, {run.row["identity"]["cell"] for run in runs}, folder / rounds), parts)
+    cells = {run.row["identity"]["cell"] for run in runs}
+    alike = [row for row in every if row["identity"]["cell"] in cells]
+    return Chapter(title, [told], _rounds(alike, folder / rounds) + _tuning(alike, folder / rounds, run_folder), parts)
 
 
 def _part(run: BagRun, data: SlideData, chosen: np.ndarray, negatives: int, folder: Path, several: bool) -> Part:
@@ -77,15 +87,24 @@ def _part(run: BagRun, data: SlideData, chosen: np.ndarray, negatives: int, fold
     return Part(f"{method} · {run.row['protocol']}" if several else method, notes, pictures)
 
 
-def _rounds(every: Sequence[Row], cells: set[Any], folder: Path) -> list[Picture]:
+def _rounds(alike: Sequence[Row], folder: Path) -> list[Picture]:
     """Pseudo labels of all seeds of these cells, where any method has some."""
-    alike = [row for row in every if row["identity"]["cell"] in cells]
     found = rounds_of(alike)
     if not found:
         return []
     written = rounds_figure.write_figure(found, folder, inherited_precision(alike))
     seen = f"Precision and recall from round to round, a line each of {', '.join(found)}"
     return [Picture(written[1], "Pseudo labels of training tiles against the truth, in slides that are labelled positive", seen)]
+
+
+def _tuning(alike: Sequence[Row], folder: Path, run_folder: Callable[[str], Path]) -> list[Picture]:
+    """What fewer negatives in fine-tuning save, where runs of a cell differ in how many they take."""
+    found = tuning_cost.costs_of(alike, run_folder)
+    if not found:
+        return []
+    written = tuning_cost.write_figure(found, folder)
+    told = "Fine-tuning on fewer negatives: what it saves, and how well tiles are found; times hold where runs did not share the machine"
+    return [Picture(written[1], told, tuning_cost.in_words(found))]
 
 
 def _facts(row: Row) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Rounds", "draw", "mean_and_sd", "write_figure"]
+__all__ = ["Rounds", "draw", "looks_of", "mean_and_sd", "write_figure"]
 
 NAME = "rounds"
 PANEL = (3.3, 2.9)
@@ -76,7 +76,7 @@ def draw(methods: Mapping[str, Rounds], inherited: float | None = None) -> Figur
     last = max((len(seed) for rounds in methods.values() for seed in (*rounds.precision, *rounds.recall)), default=0) - 1
     if last < 0:
         raise BenchmarkError("there are no pseudo labels to draw: no method has finished a round")
-    looks = _looks(list(methods))
+    looks = looks_of(list(methods))
     labels = [textwrap.fill(one_line(name), LEGEND_WIDTH) for name in methods]
     handles = [Line2D([], [], markersize=4.5, **look) for look in looks.values()]
     if inherited is not None:
@@ -134,7 +134,7 @@ def _line(ax: Axes, values: Values, look: dict[str, Any]) -> None:
         ax.fill_between(rounds, low, high, color=look["color"], alpha=BAND, linewidth=0, zorder=2)
 
 
-def _looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def looks_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Colour, marker and line style of each method."""
     colour, marker = style.colours(names), style.markers(names)
     looks: dict[str, dict[str, Any]] = {}

@@ -57,8 +57,9 @@ def heatmaps(
 ) -> int:
     """Show what methods say of tiles.
 
-    Of runs on bags: maps of test slides beside the truth, the hardest negatives of the training slides, and how right pseudo labels are
-    in each round. Runs on the same data, noise and seed show the same slides; without keys, those of the first seed are drawn.
+    Of runs on bags: maps of test slides beside the truth, the hardest negatives of the training slides, how right pseudo labels are in
+    each round, and what fine-tuning on fewer negatives saves. Runs on the same data, noise and seed show the same slides; without keys,
+    those of the first seed are drawn.
     """
     from benchmark.files import default_data_root
 
@@ -188,7 +189,7 @@ def _page(
     for number, rows in enumerate(groups, 1):
         data = read(rows[0])
         runs = [read_bag_run(store.folder(row["run_key"]), row, data) for row in rows]
-        chapters.append(chapter(runs, every, data, folder, f"rounds-{number}", slides=slides, negatives=negatives))
+        chapters.append(chapter(runs, every, data, folder, f"rounds-{number}", slides=slides, negatives=negatives, run_folder=store.folder))
     if not any(part.pictures for one in chapters for part in one.parts) and not any(one.pictures for one in chapters):
         reasons = dict.fromkeys(line for one in chapters for part in one.parts for line in part.notes[1:])
         raise BenchmarkError(f"there is nothing to draw of these runs: {'; '.join(reasons)}")

@@ -56,7 +56,7 @@ def arrays() -> dict[str, np.ndarray]:
 def row(method: str = "mine", seed: int = 0, **more: Any) -> dict[str, Any]:
     return {
         "run_key": f"{seed:016x}", "method": method, "seed": seed, "dataset": "slides", "noise": "none", "protocol": "quick",
-        "identity": {"cell": "cell"}, **more,
+        "identity": {"cell": "cell"}, "spec": {"method": {"name": method}}, **more,
     }  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def test_a_figure_that_is_too_tall_for_webp(tmp_path: Path, read_page: Callable[
 def test_a_chapter_draws_what_it_can_and_says_what_it_cannot(tmp_path: Path) -> None:
     rounds = {"pseudo/0/precision_positive_bags": 0.2, "pseudo/0/recall_positive_bags": 1.0, "noise/inherited_noise": 0.8}
     run = BagRun(row(**rounds, **{"selected/auroc": 0.9}), arrays())
-    found = chapter([run], [run.row], data(), tmp_path, "rounds-1", slides=3, negatives=4)
+    found = chapter([run], [run.row], data(), tmp_path, "rounds-1", slides=3, negatives=4, run_folder=tmp_path.joinpath)
     assert found.title == "slides · none · seed 0" and [picture.file.name for picture in found.pictures] == ["rounds.png"]
     assert found.notes[0].startswith("3 test slides, 2 of them tumour; 4 training slides, where 80.0 % of the tiles that have the label")
     (part,) = found.parts
@@ -207,8 +207,28 @@ def test_a_chapter_draws_what_it_can_and_says_what_it_cannot(tmp_path: Path) -> 
         f"{0:016x}/hard_negatives.png", f"{0:016x}/heatmaps.png", "rounds-1/rounds.png",
     ]  # fmt: skip
     bare = BagRun(row("other", 1), {name: values for name, values in arrays().items() if name != "test_positions"})
-    found = chapter([bare], [bare.row], data(pixels=False), tmp_path, "rounds-2", slides=3, negatives=4)
+    found = chapter([bare], [bare.row], data(pixels=False), tmp_path, "rounds-2", slides=3, negatives=4, run_folder=tmp_path.joinpath)
     assert not found.pictures and not found.parts[0].pictures
     assert [re.sub(":.*", "", line) for line in found.parts[0].notes[1:]] == ["no maps", "no hard negatives"]
-    found = chapter([run], [], data(), tmp_path, "rounds-3", slides=0, negatives=0)
+    found = chapter([run], [], data(), tmp_path, "rounds-3", slides=0, negatives=0, run_folder=tmp_path.joinpath)
     assert not found.parts[0].pictures and len(found.parts[0].notes) == 1
+
+
+def test_a_chapter_shows_what_fewer_negatives_save(tmp_path: Path, read_page: Callable[[str], Any]) -> None:
+    """Beside the rounds; of all seeds of the cell, and of no other cell."""
+    rows = []
+    for seed, (share, cell) in enumerate(((0.1, "cell"), (1.0, "cell"), (0.5, "other"))):
+        spec = {"method": {"name": "hnm", "params": {"neg_ratio": share}}}
+        rows.append(row("<b>hnm", seed, spec=spec, identity={"cell": cell}, **{"instances/auroc": 0.9}))
+        folder = tmp_path / "runs" / rows[-1]["run_key"]
+        folder.mkdir(parents=True)
+        (folder / "history.jsonl").write_text(f'{{"stage": "finetune-0", "seconds": {2 * share}}}\n')
+    found = chapter(
+        [BagRun(rows[0], arrays())], rows, data(), tmp_path / "out", "rounds-1", slides=0, negatives=0,
+        run_folder=(tmp_path / "runs").joinpath,
+    )  # fmt: skip
+    (picture,) = found.pictures
+    assert picture.file == tmp_path / "out/rounds-1/tuning_cost.png" and picture.file.with_suffix(".svg").exists()
+    assert picture.seen.endswith(". <b>hnm: 0.2 s and AUROC 90.0 % at 0.1, 2 s and AUROC 90.0 % at 1")
+    shown = read_page(page("", [], [found]))
+    assert [about["alt"] for name, about in shown.tags if name == "img"] == [picture.seen]
