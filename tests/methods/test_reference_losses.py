@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +114,9 @@ def test_cross_entropy_forgets(cross_entropy: tuple[float, float]) -> None:
     assert cross_entropy[0] < 0.8
 
 
-def on_digits(folder: Path, methods: str) -> dict[str, np.ndarray]:
+def last_and_best(folder: Path, dataset: str, methods: str) -> dict[str, np.ndarray]:
     """Trains at symmetric 0.4 with seeds 0 to 2; for each method its mean last and mean best test accuracy in percent."""
-    common = ["--datasets", "digits", "--noise", "symmetric:0.4", "--seeds", "0-2", "--runs", str(folder), "--data-root", str(folder)]
+    common = ["--datasets", dataset, "--noise", "symmetric:0.4", "--seeds", "0-2", "--runs", str(folder), "--data-root", str(folder)]
     assert main(["run", "--methods", methods, *common, "--jobs", "1", "--no-tracking", "-q"]) == 0
     found: dict[str, list[tuple[float, float]]] = {}
     for path in sorted(folder.glob("*/result.json")):
@@ -133,9 +134,26 @@ def on_digits(folder: Path, methods: str) -> dict[str, np.ndarray]:
 def test_the_order_on_digits(tmp_path: Path) -> None:
     """Robust losses end above cross-entropy, which forgets; ELR hardly does (at the published weight of 3 the network still learns
     those wrong labels by heart whose true class it believes by less than a half; at 7 it learns next to none)."""
-    found = on_digits(tmp_path, "ce,gce,sce,nce_rce,nce_mae,elr,elr:lambda_=7,sop")
+    found = last_and_best(tmp_path, "digits", "ce,gce,sce,nce_rce,nce_mae,elr,elr:lambda_=7,sop")
     for name in ("gce", "sce", "nce_rce", "nce_mae", "elr", "sop"):
         assert found[name][0] > found["ce"][0] + 3, found
+    forgotten = {name: best - last for name, (last, best) in found.items()}
+    assert forgotten["ce"] > 5, forgotten
+    assert forgotten["elr"] < 4, forgotten
+    assert forgotten["elr:strong"] < 2, forgotten
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif("BENCHMARK_DATA" not in os.environ, reason="BENCHMARK_DATA names no folder of real sets")
+def test_what_is_forgotten_on_real_images(tmp_path: Path) -> None:
+    """ELR forgets next to nothing at a published setting, a little at its default, cross-entropy much.
+
+    On the nuclei, because their four classes leave the true class the most likely label at 40 % symmetric flips by far (60 against 13 %).
+    Of the two classes of the chest X-rays 60 : 40 is left, and neither setting stays below 2 points there: docs/methods/elr.md.
+    """
+    path = Path(os.environ["BENCHMARK_DATA"]) / "crc_nuclei27.npz"
+    found = last_and_best(tmp_path, f"npz:{path}:subset=2000", "ce,elr,elr:cifar100")
     forgotten = {name: best - last for name, (last, best) in found.items()}
     assert forgotten["ce"] > 5, forgotten
     assert forgotten["elr"] < 4, forgotten
