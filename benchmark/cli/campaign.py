@@ -122,7 +122,12 @@ def make_data_ready(plan: Plan, registry: Registry, conditions: Conditions, told
             make_ready(dataset, registry, data_root, conditions.worker.device, report)
         doubtful = [cell.spec for cell in plan.pending if _may_not_fit(cell.spec, registry)]
         for spec in {(identity(spec, "dataset"), identity(spec, "noise")): spec for spec in reversed(doubtful)}.values():
-            prepare(spec, registry, data_root)
+            try:
+                prepare(spec, registry, data_root)
+            except BenchmarkError as error:
+                if spec.dataset.name in str(error):
+                    raise
+                raise BenchmarkError(f"{spec.labels['dataset']}: {error}") from error
 
 
 def execute(plan: Plan, conditions: Conditions, told: set[str]) -> CampaignResult:

@@ -198,16 +198,12 @@ def test_a_folder_that_cannot_be_decoded_stops_the_command_before_its_first_run(
     assert not list((tmp_path / "runs").glob("*/result.json"))
 
 
-def test_data_that_cannot_be_split_fail_their_cells_only(bench, tmp_path: Path, capsys) -> None:
-    where, message = "data", "the test part would be empty: 2 samples in 2 classes are too few"
+def test_data_that_cannot_be_split_are_refused_before_the_first_run(bench, tmp_path: Path, capsys) -> None:
     paint(tmp_path / "data", 1)
-    assert bench(*RUN, "--datasets", f"folder:{where}", "--quiet") == 1
-    assert told(capsys).startswith(f"failed  works folder:{where} symmetric:0.2 seed 0: {message}")
-    assert bench(*RUN, "--datasets", f"folder:{where},toy") == 1
-    printed = capsys.readouterr()
-    assert "done     works toy" in printed.err
-    assert f"failed  works folder:{where} symmetric:0.2 seed 0: {message}" in printed.err  # as before, without its class
-    assert "toy · symmetric:0.2" in printed.out
+    for datasets in ("folder:data", "folder:data,toy"):
+        assert bench(*RUN, "--datasets", datasets, "--quiet") == 2
+        assert told(capsys).startswith("error: folder:data: the test part would be empty: 2 samples in 2 classes are too few")
+        assert not list(tmp_path.glob("runs/*/log.txt"))
 
 
 def test_bad_images_left_out_are_told_once(bench, tmp_path: Path, capsys) -> None:

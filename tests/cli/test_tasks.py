@@ -222,7 +222,7 @@ def test_commands_that_have_no_use_for_masks_say_so(call, tmp_path: Path, words:
 def test_another_number_of_radii_than_organs_is_refused_before_the_first_run(call, tmp_path: Path, noise: str) -> None:
     code, out, err = call(*OF_MASKS[:-1], noise, *SMALL, "--quiet")
     beta = noise.split("beta=")[1].split(",", maxsplit=1)[0]
-    line = f"error: mask.beta = {beta} gives 3 radii, and the tasks are 2 (left, right); give one for all, or one each\n"
+    line = f"error: toy_masks: mask.beta = {beta} gives 3 radii, and the tasks are 2 (left, right); give one for all, or one each\n"
     assert (code, out, err) == (2, "", line)
     assert not list(tmp_path.rglob("*.json"))
     assert call(*OF_MASKS[:-1], "mask:0.5:beta=3+4", *SMALL, "--quiet")[0] == 0

@@ -168,10 +168,10 @@ def test_people_s_masks_are_human_noise_and_the_reference_is_the_truth(registry:
 @pytest.mark.parametrize(
     ("data", "noise", "message"),
     [
-        ("boxes:features=identity", "missing", r"^boxes is a set for segmentation; features is for classification sets; leave it out$"),
-        ("boxes:imbalance=2", "missing", "boxes is a set for segmentation; imbalance is for classification sets"),
-        ("boxes:label_file=x.csv", "missing", "boxes is a set for segmentation; label_file is for classification sets"),
-        ("boxes:imbalance=2:imbalance_profile=step", "missing", "imbalance, imbalance_profile is for classification sets"),
+        ("boxes:features=identity", "missing", r"^boxes is a set for segmentation, where features means nothing; leave it out$"),
+        ("boxes:imbalance=2", "missing", "boxes is a set for segmentation, where imbalance means nothing"),
+        ("boxes:label_file=x.csv", "missing", "boxes is a set for segmentation, where label_file means nothing"),
+        ("boxes:imbalance=2:imbalance_profile=step", "missing", "where imbalance, imbalance_profile means nothing"),
         ("boxes:subset=19", "missing", "subset=19 is more than the 18 samples that train and validate; lower it"),
         ("boxes", "human", "human noise needs a data set with reference labels beside the given ones"),
         ("boxes", "missing:dtype", r"noise missing must return \(\d+, 2, 8, 8\) uint8 class ids in \[0, 2\) or 255, not int64"),
