@@ -123,12 +123,14 @@ def test_tiles_can_be_told_apart_but_not_all_of_them() -> None:
     layers = [(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)) for a, b in ((3, 16), (16, 32), (32, 64))]
     network = nn.Sequential(*(layer for block in layers for layer in block), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 1))
     optimiser = torch.optim.AdamW(network.parameters(), 3e-3)
+    plan = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 8)  # or the last epoch decides, which rounding changes
     for _ in range(8):
         for rows in torch.randperm(len(target)).split(64):
             loss = binary_cross_entropy_with_logits(network(images[0][rows])[:, 0], target[rows])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+        plan.step()
     network.eval()
     with torch.no_grad():
         score = network(images[1])[:, 0].numpy()
