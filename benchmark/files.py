@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 TEMPORARY = ".tmp"
 """Suffix of files that are being written; one that is left over belongs to a process that was killed."""
+
+WAIT_SECONDS = 1.0
 
 
 @contextlib.contextmanager
@@ -48,6 +50,29 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 def atomic_write_text(path: Path, text: str) -> None:
     """Replace the file's content, as UTF-8, in one step; see :func:`atomic_open`."""
     atomic_write_bytes(path, text.encode())
+
+
+@contextlib.contextmanager
+def alone(lock_file: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """One process at a time. The lock ends with the process that holds it.
+
+    Args:
+        lock_file: stands for what they must not do together.
+        waiting: called whenever another process has held the lock for :data:`WAIT_SECONDS` more.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(lock_file)
+    while True:
+        try:
+            lock.acquire(timeout=WAIT_SECONDS)
+            break
+        except Timeout:
+            waiting()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def share(path: Path, target: Path) -> None:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import BenchmarkError, LeaseLostError
+from benchmark.errors import BenchmarkError, LeaseLostError, unknown_name
 from benchmark.files import TEMPORARY, append_line, atomic_write_text, read_lines
 from benchmark.lease import FILE as LEASE
 from benchmark.lease import HEARTBEAT_S, STALE_S, BusyError, Holder, Lease, exclusive, is_live
@@ -96,6 +96,16 @@ class RunStore:
                 return sorted(entry.name for entry in entries if _KEY.fullmatch(entry.name) and entry.is_dir())
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def find(self, text: str) -> str:
+        """The key of the run that is meant by it or by its first digits; BenchmarkError if there is none, or more than one."""
+        known = self.keys()
+        found = [key for key in known if text and key.startswith(text.lower())]
+        if not found:
+            raise unknown_name("run", text, known, f"see: python -m benchmark status --runs {self.root}")
+        if len(found) > 1:
+            raise BenchmarkError(f"'{text}' begins {len(found)} keys: {', '.join(found[:6])}{', …' * (len(found) > 6)}; write more digits")
+        return found[0]
 
     def forget_phases(self) -> None:
         """Remove the phases that runs have shared; a run that still needs one computes it again."""

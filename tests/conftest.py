@@ -1,10 +1,16 @@
-"""Pages of HTML as a browser reads them, for the tests of all that write one."""
+"""For tests of several folders: workers that are killed, and pages of HTML as a browser reads them."""
 
 from __future__ import annotations
 
 import base64
 import io
+import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -14,6 +20,8 @@ import pytest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from benchmark.engines.base import WorkerOptions
 
 ALONE = ("meta", "img", "br")
 HARMLESS = {
@@ -87,3 +95,30 @@ def read_page() -> Callable[[str], Page]:
         return page
 
     return read
+
+
+ATTEMPT = """
+import json, sys
+from benchmark import worker
+from benchmark.engines.base import WorkerOptions
+outcome = worker.execute(sys.argv[2], WorkerOptions.from_dict(json.loads(sys.argv[1])), lambda event: None)
+print(outcome.status, outcome.message)
+"""
+
+
+@pytest.fixture
+def attempt() -> Callable[[WorkerOptions, str, Callable[[], bool]], str]:
+    """Runs the worker in a process of its own; SIGKILLs it as soon as its last argument holds. Returns what it printed."""
+
+    def call(options: WorkerOptions, key: str, dies: Callable[[], bool]) -> str:
+        command = [sys.executable, "-c", ATTEMPT, json.dumps(options.to_dict()), key]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            while process.poll() is None:
+                if dies():
+                    process.send_signal(signal.SIGKILL)
+                time.sleep(0.001)
+            assert process.stdout is not None
+            return process.stdout.read().strip()
+
+    return call

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -365,27 +360,6 @@ def test_what_an_earlier_attempt_wrote_does_not_stay_in_the_history(bench: Bench
 
 # ------------------------------------------------------------------------------------------------------------- kills
 
-ATTEMPT = """
-import json, sys
-from benchmark import worker
-from benchmark.engines.base import WorkerOptions
-outcome = worker.execute(sys.argv[2], WorkerOptions.from_dict(json.loads(sys.argv[1])), lambda event: None)
-print(outcome.status, outcome.message)
-"""
-
-
-def attempt(bench: Bench, key: str, dies: Callable[[], bool]) -> str:
-    """Run the worker in a process of its own; SIGKILL it as soon as ``dies``. Returns what it printed."""
-    command = [sys.executable, "-c", ATTEMPT, json.dumps(bench.options("killed").to_dict()), key]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        while process.poll() is None:
-            if dies():
-                process.send_signal(signal.SIGKILL)
-            time.sleep(0.001)
-        assert process.stdout is not None
-        return process.stdout.read().strip()
-
 
 def appears(folder: Path, pattern: str) -> Callable[[], bool]:
     """Whether a file of this pattern has been written since now."""
@@ -404,7 +378,7 @@ EPOCHS = {"ce": 3, "coteaching": 3, "hsa": 12}
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "kills"), [("ce", (1, 2, 3)), ("coteaching", (1, 3)), ("hsa", (2, 4, 8, 11))])
-def test_no_kill_changes_a_number(bench: Bench, method: str, kills: tuple[int, ...]) -> None:
+def test_no_kill_changes_a_number(bench: Bench, attempt: Callable[..., str], method: str, kills: tuple[int, ...]) -> None:
     """SIGKILL as soon as the k-th line of the history appears, for several k in turn, then to the end."""
     key = bench.register(method, "whole")
     assert bench.execute(key, "whole").status == "done"
@@ -415,11 +389,11 @@ def test_no_kill_changes_a_number(bench: Bench, method: str, kills: tuple[int, .
     folder = bench.folder / "killed" / key
     store = RunStore(bench.folder / "killed")
     for k in kills:
-        attempt(bench, key, lambda k=k: len(read_lines(folder / "history.jsonl")) >= k)  # type: ignore[misc]
+        attempt(bench.options("killed"), key, lambda k=k: len(read_lines(folder / "history.jsonl")) >= k)  # type: ignore[misc]
         if store.status(key, None) is Status.DONE:  # it was too fast
             break
         assert store.status(key, None) is Status.DEAD
-    assert attempt(bench, key, lambda: False) == "done"
+    assert attempt(bench.options("killed"), key, lambda: False) == "done"
 
     assert numbers(bench.result(key, "killed")) == numbers(bench.result(key, "whole"))
     one, two = arrays(bench.folder / "whole" / key), arrays(folder)
@@ -431,15 +405,15 @@ def test_no_kill_changes_a_number(bench: Bench, method: str, kills: tuple[int, .
 
 
 @pytest.mark.slow
-def test_no_kill_between_lines_changes_a_number(bench: Bench) -> None:
+def test_no_kill_between_lines_changes_a_number(bench: Bench, attempt: Callable[..., str]) -> None:
     """SIGKILL at moments that have nothing to do with epochs: loading, checkpoints, predictions, the commit."""
     key = bench.register("ce", "whole")
     bench.execute(key, "whole")
     bench.register("ce", "killed")
     folder = bench.folder / "killed" / key
     for pattern in ("lease.json", "log.txt", "*.tmp", "last.pt", "stages/*", "predictions.npz*", "predictions.npz", "samples.parquet"):
-        attempt(bench, key, appears(folder, pattern))
-    assert attempt(bench, key, lambda: False) == "done"
+        attempt(bench.options("killed"), key, appears(folder, pattern))
+    assert attempt(bench.options("killed"), key, lambda: False) == "done"
     assert numbers(bench.result(key, "killed")) == numbers(bench.result(key, "whole"))
     assert bench.names(key, "killed") == bench.names(key, "whole")
 

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,12 @@ import numpy as np
 
 from benchmark.data.listing import Listing
 from benchmark.errors import BenchmarkError
-from benchmark.files import TEMPORARY, atomic_write_text
+from benchmark.files import TEMPORARY, alone, atomic_write_text
 
 if TYPE_CHECKING:
     from benchmark.api import Report
 
 FOLDER = "bags"
-WAIT_SECONDS = 1.0
 
 Found = tuple[np.ndarray, dict[str, np.ndarray]]
 """The tiles (N, …) of all slides, read-only and memory-mapped, and the arrays of ``bags.npz``, among them ``offsets``."""
@@ -103,7 +102,8 @@ def _read(store: Path, source: Source) -> Found | None:
 def _build(store: Path, source: Source, files: str, write: Callable[[Path], tuple[int, ...]], report: Report) -> Found:
     """Build under a lock; who waited for it finds everything ready."""
     store.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(store.parent, source.what, report):
+    # one build at a time below a folder: they would only share the disk
+    with alone(store.parent / ".lock", lambda: report(f"waiting for another process that reads {source.what} into {store.parent}", 0, 0)):
         found = _read(store, source)
         if found is not None:
             return found
@@ -129,24 +129,6 @@ def _build(store: Path, source: Source, files: str, write: Callable[[Path], tupl
     if found is None:
         raise BenchmarkError(f"the {source.what} in {store} cannot be read back; is the disk sound?")
     return found
-
-
-@contextlib.contextmanager
-def _alone(parent: Path, what: str, report: Report) -> Iterator[None]:
-    """One build at a time below a folder: they would only share the disk. The lock ends with the process that holds it."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(parent / ".lock")
-    while True:
-        try:
-            lock.acquire(timeout=WAIT_SECONDS)
-            break
-        except Timeout:
-            report(f"waiting for another process that reads {what} into {parent}", 0, 0)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _remove_older(store: Path, owner: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ import typer
 from benchmark.cli import options as opt
 from benchmark.cli.output import aside, note, warnings_shown, write, write_json
 from benchmark.cli.results import Names, existing_store
-from benchmark.errors import BenchmarkError, unknown_name
+from benchmark.cli.run_groups import Kind, asked_for, check_free, names_of, side_by_side
+from benchmark.errors import BenchmarkError
 from benchmark.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PAGE, SHEET = "gallery.html", "overlays"
 _OURS = re.compile(rf"{re.escape(PAGE)}|{SHEET}(-[A-Za-z0-9._-]+)?\.png")
 """All that this command writes: what else lies in its folder is somebody's."""
+MASKS = Kind("segmentation", "masks", "there is nothing to lay over its images")
 MOST = 100
 """Images of a kind: a page is for looking at."""
 
@@ -66,9 +67,9 @@ def gallery(
     if not worst + random + test:
         raise BenchmarkError("--worst, --random and --test are all 0, so there is nothing to show")
     store = existing_store(runs)
-    check_free(out)
+    check_free(out, _OURS)
     registry = opt.registry_of(plugin)
-    names = {"methods": _names(methods), "datasets": _names(datasets), "noise": _names(noise)}
+    names = {"methods": names_of(methods), "datasets": names_of(datasets), "noise": names_of(noise)}
     groups, left_out = _groups(store, keys or [], names)
     with aside(), warnings_shown():
         files = _draw(store, groups, registry, data_root or default_data_root(), {"worst": worst, "random": random, "test": test})
@@ -91,58 +92,12 @@ def gallery(
 
 def _groups(store: RunStore, keys: Sequence[str], names: dict[str, Any]) -> tuple[dict[str, list[Row]], int]:
     """File name of a sheet → the rows of the runs on it; and how many runs were left out for their seed."""
-    from benchmark.spec import canonical_json
-    from reports.rows import flatten_all, select
-
-    results = [_named(store, key) for key in dict.fromkeys(_key(store, text) for text in keys)] if keys else list(store.rows())
-    rows = [row for row in flatten_all(results) if row["task"] == "segmentation" and row["status"] == "done"]
-    if not rows:
-        raise BenchmarkError(f"no finished runs on masks in {store.root}; see: python -m benchmark status --runs {store.root}")
-    rows = select(rows, **names)
-    if not rows:
-        raise BenchmarkError("no run on masks has all of these names at once; choose other --methods, --datasets or --noise")
+    rows = asked_for(store, keys, names, MASKS)
     if not keys:
         order = {method: place for place, method in enumerate(names["methods"] or (TASKS["segmentation"].baseline,))}
         rows.sort(key=lambda row: (order.get(row["method"], len(order)), row["method"], row["protocol"], row["run_key"]))
-    first: dict[str, int] = {}
-    drawn: dict[str, list[Row]] = {}
-    for row in rows:
-        same = canonical_json([row["spec"]["dataset"], row["spec"]["noise"]])
-        first[same] = min(row["seed"], first.get(same, row["seed"]))
-    for row in rows:
-        spec = row["spec"]
-        if keys or row["seed"] == first[canonical_json([spec["dataset"], spec["noise"]])]:
-            parts = [spec["protocol"][name] for name in ("test_fraction", "val_fraction")]  # of other parts, images would differ
-            drawn.setdefault(canonical_json([spec["dataset"], spec["noise"], row["seed"], *parts]), []).append(row)
-    sheets = sorted(drawn.values(), key=lambda group: (group[0]["dataset"], group[0]["noise"], group[0]["seed"]))
+    sheets = side_by_side(rows, every_seed=bool(keys))
     return dict(zip(_file_names(sheets), sheets, strict=True)), len(rows) - sum(map(len, sheets))
-
-
-def _key(store: RunStore, text: str) -> str:
-    """The key that a user meant by it or by its first digits."""
-    known = store.keys()
-    found = [key for key in known if text and key.startswith(text.lower())]
-    if not found:
-        raise unknown_name("run", text, known, f"see: python -m benchmark status --runs {store.root}")
-    if len(found) > 1:
-        raise BenchmarkError(f"'{text}' begins {len(found)} keys: {', '.join(found[:6])}{', …' * (len(found) > 6)}; write more digits")
-    return found[0]
-
-
-def _named(store: RunStore, key: str) -> dict[str, Any]:
-    """The result of a run that was asked for; BenchmarkError if there is nothing to show of it."""
-    result = store.result(key)
-    if result is None:
-        raise BenchmarkError(f"run {key} has no result yet; see: python -m benchmark status --runs {store.root}")
-    task = (result.get("data") or {}).get("task", "classification")
-    if task != "segmentation":
-        instead = f"python -m benchmark relabel export {key} --runs {store.root} --out DIR"
-        raise BenchmarkError(
-            f"run {key} is of {task}, not on masks, so there is nothing to lay over its images; look at them with: {instead}"
-        )
-    if result.get("status", "done") != "done":
-        raise BenchmarkError(f"run {key} is {result['status']} ({result.get('reason')}), so it says nothing of its masks; name another")
-    return result
 
 
 def _file_names(sheets: Sequence[Sequence[Row]]) -> list[str]:
@@ -236,22 +191,6 @@ def _facts(row: Row) -> list[str]:
 # --------------------------------------------------------------------------------------------------------------- files
 
 
-def check_free(out: Path) -> None:
-    """Refuse a folder that holds anything but an earlier gallery.
-
-    Raises:
-        BenchmarkError: other files, a file of that name, or a place where nothing can be written.
-    """
-    if out.exists() and not out.is_dir():
-        raise BenchmarkError(f"--out {out} is a file; give a folder")
-    there = next(folder for folder in (out, *out.parents, Path()) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise BenchmarkError(f"--out {out}: nothing can be written to {there}; give another folder")
-    others = sorted(entry.name for entry in out.iterdir() if not _OURS.fullmatch(entry.name)) if out.is_dir() else []
-    if others:
-        raise BenchmarkError(f"--out {out} holds {others[0]}, which no gallery wrote; choose another folder")
-
-
 def _write(out: Path, files: dict[str, bytes]) -> None:
     """Put all files into the folder, once all of them are on the disk; what an earlier gallery left there goes."""
     from benchmark.files import TEMPORARY, atomic_write_bytes
@@ -275,7 +214,3 @@ def _write(out: Path, files: dict[str, bytes]) -> None:
             with contextlib.suppress(OSError):
                 out.rmdir()
         raise BenchmarkError(f"{out} cannot be written: {error.strerror or error}; choose another --out") from error
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

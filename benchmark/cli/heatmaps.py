@@ -8,14 +8,15 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.cli import options as opt
 from benchmark.cli.output import aside, note, warnings_shown, write, write_json
 from benchmark.cli.results import Names, existing_store
-from benchmark.errors import BenchmarkError, unknown_name
+from benchmark.cli.run_groups import Kind, asked_for, check_free, names_of, side_by_side
+from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
     from benchmark.registry import Registry
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 PAGE = "heatmaps.html"
 _OURS = re.compile(r"heatmaps\.html|[0-9a-f]{16}|rounds(-\d+)?")
 """All that this command writes: what else lies in its folder is somebody's."""
+BAGS = Kind("bags", "bags", "it has no tiles to map")
 MOST = 100
 """Pictures of a kind: a page is for looking at."""
 
@@ -66,9 +68,11 @@ def heatmaps(
     if not slides + negatives:
         raise BenchmarkError("--slides and --negatives are both 0, so there is nothing to show")
     store = existing_store(runs)
-    check_free(out)
+    check_free(out, _OURS)
     registry = opt.registry_of(plugin)
-    every, groups = _groups(store, keys or [], {"methods": _names(methods), "datasets": _names(datasets), "noise": _names(noise)})
+    names = {"methods": names_of(methods), "datasets": names_of(datasets), "noise": names_of(noise)}
+    every = asked_for(store, keys or [], names, BAGS)
+    groups = side_by_side(every, every_seed=bool(keys))
     with aside(), warnings_shown(), _draft(out) as folder:
         root = data_root or default_data_root()
         text = _page(store, every, groups, lambda row: _data(store, row, registry, root), folder, slides, negatives)
@@ -85,58 +89,6 @@ def heatmaps(
 
 
 # ---------------------------------------------------------------------------------------------------------------- runs
-
-
-def _groups(store: RunStore, keys: Sequence[str], names: dict[str, Any]) -> tuple[list[Row], list[list[Row]]]:
-    """All rows that were asked for, and those that are drawn, one list for each set of data, noise and seed."""
-    from benchmark.spec import canonical_json
-    from reports.rows import flatten_all, select
-
-    results = [_named(store, key) for key in dict.fromkeys(_key(store, text) for text in keys)] if keys else list(store.rows())
-    rows = [row for row in flatten_all(results) if row["task"] == "bags" and row["status"] == "done"]
-    if not rows:
-        raise BenchmarkError(f"no finished runs on bags in {store.root}; see: python -m benchmark status --runs {store.root}")
-    rows = select(rows, **names)
-    if not rows:
-        raise BenchmarkError("no run on bags has all of these names at once; choose other --methods, --datasets or --noise")
-    first: dict[str, int] = {}
-    drawn: dict[str, list[Row]] = {}
-    for row in rows:
-        cell = canonical_json([row["spec"]["dataset"], row["spec"]["noise"]])
-        first[cell] = min(row["seed"], first.get(cell, row["seed"]))
-    for row in rows:
-        spec = row["spec"]
-        parts = [spec["protocol"][name] for name in ("test_fraction", "val_fraction")]  # of other parts, slides would differ
-        if keys or row["seed"] == first[canonical_json([spec["dataset"], spec["noise"]])]:
-            drawn.setdefault(canonical_json([spec["dataset"], spec["noise"], row["seed"], *parts]), []).append(row)
-    groups = sorted(drawn.values(), key=lambda group: (group[0]["dataset"], group[0]["noise"], group[0]["seed"]))
-    return rows, groups
-
-
-def _key(store: RunStore, text: str) -> str:
-    """The key that a user meant by it or by its first digits."""
-    known = store.keys()
-    found = [key for key in known if text and key.startswith(text.lower())]
-    if not found:
-        raise unknown_name("run", text, known, f"see: python -m benchmark status --runs {store.root}")
-    if len(found) > 1:
-        raise BenchmarkError(f"'{text}' begins {len(found)} keys: {', '.join(found[:6])}{', …' * (len(found) > 6)}; write more digits")
-    return found[0]
-
-
-def _named(store: RunStore, key: str) -> dict[str, Any]:
-    """The result of a run that was asked for; BenchmarkError if there is nothing to show of it."""
-    result = store.result(key)
-    if result is None:
-        raise BenchmarkError(f"run {key} has no result yet; see: python -m benchmark status --runs {store.root}")
-    task = (result.get("data") or {}).get("task", "classification")
-    if task != "bags":
-        instead = "gallery" if task == "segmentation" else f"relabel export {key}"
-        instead = f"python -m benchmark {instead} --runs {store.root} --out DIR"
-        raise BenchmarkError(f"run {key} is of {task}, not on bags, so it has no tiles to map; look at it with: {instead}")
-    if result.get("status", "done") != "done":
-        raise BenchmarkError(f"run {key} is {result['status']} ({result.get('reason')}), so it says nothing of its tiles; name another")
-    return result
 
 
 def _data(store: RunStore, row: Row, registry: Registry, data_root: Path) -> SlideData:
@@ -203,19 +155,6 @@ def _page(
 # --------------------------------------------------------------------------------------------------------------- files
 
 
-def check_free(out: Path) -> None:
-    """Refuse a folder that holds anything but what an earlier call wrote.
-
-    Raises:
-        BenchmarkError: other files, or a file of that name.
-    """
-    if out.exists() and not out.is_dir():
-        raise BenchmarkError(f"--out {out} is a file; give a folder")
-    others = sorted(entry.name for entry in out.iterdir() if not _OURS.fullmatch(entry.name)) if out.is_dir() else []
-    if others:
-        raise BenchmarkError(f"--out {out} holds {others[0]}, which this command did not write; choose another folder")
-
-
 @contextlib.contextmanager
 def _draft(out: Path) -> Iterator[Path]:
     """A folder beside the one to write, which takes its place if all goes well; what an earlier call left there goes."""
@@ -237,7 +176,3 @@ def _draft(out: Path) -> Iterator[Path]:
             old.rename(out)
         for folder in (draft, old):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

@@ -14,7 +14,6 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +22,13 @@ import numpy as np
 from benchmark.data.listing import Listing
 from benchmark.data.store_writer import write_images
 from benchmark.errors import BenchmarkError
-from benchmark.files import TEMPORARY, atomic_write_text
+from benchmark.files import TEMPORARY, alone, atomic_write_text
 
 if TYPE_CHECKING:
     from benchmark.api import Report
 
 STORE_VERSION = 1
 """Raise it when the same files give other pixels."""
-
-WAIT_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +102,7 @@ class _Store:
     def build(self, report: Report) -> _Found:
         """Build under a lock; who waited for it finds the store ready."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock(report):
+        with alone(_lock_file(self.folder), lambda: report(f"waiting for another process that decodes {self.listing.source}", 0, 0)):
             found = self.read()
             if found is not None:
                 return found
@@ -144,22 +141,6 @@ class _Store:
     def _owner(self) -> dict[str, Any]:
         """What a store has in common with those that it takes the place of."""
         return {"source": str(self.listing.source.resolve()), "variant": self.listing.variant, "settings": self.settings}
-
-    @contextlib.contextmanager
-    def _lock(self, report: Report) -> Iterator[None]:
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(_lock_file(self.folder))
-        while True:
-            try:
-                lock.acquire(timeout=WAIT_SECONDS)
-                break
-            except Timeout:
-                report(f"waiting for another process that decodes {self.listing.source}", 0, 0)
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _remove_leftovers(self) -> None:
         """Remove what dead builds left behind: a build holds the lock of its store as long as it lives."""

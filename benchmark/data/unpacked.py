@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmark.data.array_file import check_space, npy_header, told_of_full_disk, write_at
 from benchmark.errors import BenchmarkError
-from benchmark.files import TEMPORARY, atomic_open, atomic_write_text
+from benchmark.files import TEMPORARY, alone, atomic_open, atomic_write_text
 
 if TYPE_CHECKING:
     from benchmark.api import Report
@@ -33,7 +33,6 @@ UNPACKED_VERSION = 1
 """Raise it when the same files give other arrays."""
 
 FOLDER = "unpacked"
-WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,8 @@ def _read(store: Path) -> Unpacked | None:
 def _build(store: Path, hashes: Mapping[str, str], contents: Contents, report: Report) -> Unpacked:
     """Build under a lock; who waited for it finds everything ready."""
     store.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(store.parent, report):
+    # one build at a time below a folder: they would only share the disk
+    with alone(store.parent / ".lock", lambda: report(f"waiting for another process that unpacks into {store.parent}", 0, 0)):
         found = _read(store)
         if found is not None:
             return found
@@ -166,24 +166,6 @@ def _write(folder: Path, hashes: Mapping[str, str], contents: Contents, report: 
             np.savez(file, labels=contents.labels, split=contents.split)
         meta = {"version": UNPACKED_VERSION, "files": dict(hashes), "shape": contents.shape}
         atomic_write_text(folder / "meta.json", json.dumps(meta, indent=1))
-
-
-@contextlib.contextmanager
-def _alone(parent: Path, report: Report) -> Iterator[None]:
-    """One build at a time below a folder: they would only share the disk. The lock ends with the process that holds it."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(parent / ".lock")
-    while True:
-        try:
-            lock.acquire(timeout=WAIT_SECONDS)
-            break
-        except Timeout:
-            report(f"waiting for another process that unpacks into {parent}", 0, 0)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _remove_older(store: Path, hashes: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.errors import BenchmarkError, unknown_name
+from benchmark.errors import BenchmarkError
 from benchmark.spec import RunSpec
 from benchmark.store import RunStore
 
@@ -70,13 +70,7 @@ def _find(text: str, runs: Path) -> tuple[RunStore, str]:
     if not runs.is_dir():
         raise BenchmarkError(f"runs folder {runs} {'is no folder' if runs.exists() else 'does not exist'}; check --runs DIR")
     store = RunStore(runs)
-    keys = store.keys()
-    found = [key for key in keys if text and key.startswith(text.lower())]
-    if not found:
-        raise unknown_name("run", text, keys, f"see: python -m benchmark status --runs {runs}")
-    if len(found) > 1:
-        raise BenchmarkError(f"'{text}' begins {len(found)} keys: {', '.join(found[:6])}{', …' * (len(found) > 6)}; write more digits")
-    return store, found[0]
+    return store, store.find(text)
 
 
 def _read_samples(path: Path) -> dict[str, np.ndarray]:

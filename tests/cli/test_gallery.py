@@ -200,7 +200,7 @@ def test_masks_that_are_right_without_noise_have_nothing_to_find(plugin: Path, t
         (("--runs", "nowhere"), "runs folder nowhere does not exist; check --runs DIR"),
         (("zzz",), "unknown run 'zzz'; known: "),
         (("--out", "FILE"), "--out FILE is a file; give a folder"),
-        (("--out", "FOLDER"), "--out FOLDER holds mine.txt, which no gallery wrote; choose another folder"),
+        (("--out", "FOLDER"), "--out FOLDER holds mine.txt, which this command did not write; choose another folder"),
         (("--out", "FILE/below"), "--out FILE/below: nothing can be written to FILE; give another folder"),
     ],
 )
@@ -235,13 +235,14 @@ def test_runs_that_have_nothing_to_show(gallery, tmp_path: Path, capsys) -> None
     path, result = folder / "result.json", json.loads((folder / "result.json").read_text())
     path.write_text(json.dumps({**result, "status": "diverged", "reason": "loss is nan", "metrics": {}}))
     assert gallery(folder.name) == 2
-    assert told(capsys) == f"run {folder.name} is diverged (loss is nan), so it says nothing of its masks; name another"
+    assert told(capsys) == f"run {folder.name} is diverged (loss is nan), so there is nothing to show of it; name another"
 
-    path.write_text(json.dumps({**result, "data": {"n_train": 3}}))
-    assert gallery(folder.name) == 2
-    instead = f"python -m benchmark relabel export {folder.name} --runs {tmp_path / 'runs'} --out DIR"
-    why = "so there is nothing to lay over its images; look at them with"
-    assert told(capsys) == f"run {folder.name} is of classification, not on masks, {why}: {instead}"
+    for told_of, task, command in (({}, "classification", "relabel export"), ({"task": "bags"}, "bags", "heatmaps")):
+        path.write_text(json.dumps({**result, "data": {"n_train": 3, **told_of}}))
+        assert gallery(folder.name) == 2
+        instead = f"python -m benchmark {command} {folder.name} --runs {tmp_path / 'runs'} --out DIR"
+        why = "so there is nothing to lay over its images; look at it with"
+        assert told(capsys) == f"run {folder.name} is of {task}, not on masks, {why}: {instead}"
     for (method, _), other in keys_of(tmp_path / "runs").items():
         if method == "seg_ce" or other != folder:
             shutil.rmtree(other)

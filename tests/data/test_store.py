@@ -246,7 +246,7 @@ def test_what_a_living_build_writes_is_left_alone(tmp_path: Path, files: Path) -
 
 
 def test_two_builders_build_once(tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch, decoding: list[str]) -> None:
-    monkeypatch.setattr("benchmark.data.store.WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("benchmark.files.WAIT_SECONDS", 0.01)
     told: list[str] = []
 
     def slow(text: str, done: int, total: int) -> None:

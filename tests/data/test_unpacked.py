@@ -233,7 +233,7 @@ def test_two_processes_build_once(tmp_path: Path) -> None:
 
 
 def test_two_threads_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacked, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("benchmark.files.WAIT_SECONDS", 0.01)
     source, told, found = Source(), [], []
 
     def slow(text: str, done: int, total: int) -> None:

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -294,39 +289,18 @@ def test_a_run_that_diverges_is_committed_as_such(bench: Bench) -> None:
 
 # ----------------------------------------------------------------------------------------------------------- kills
 
-ATTEMPT = """
-import json, sys
-from benchmark import worker
-from benchmark.engines.base import WorkerOptions
-outcome = worker.execute(sys.argv[2], WorkerOptions.from_dict(json.loads(sys.argv[1])), lambda event: None)
-print(outcome.status, outcome.message)
-"""
-
-
-def attempt(bench: Bench, key: str, dies: Callable[[], bool]) -> str:
-    """Run the worker in a process of its own; SIGKILL it as soon as ``dies``. Returns what it printed."""
-    command = [sys.executable, "-c", ATTEMPT, json.dumps(bench.options("killed").to_dict()), key]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        while process.poll() is None:
-            if dies():
-                process.send_signal(signal.SIGKILL)
-            time.sleep(0.001)
-        assert process.stdout is not None
-        return process.stdout.read().strip()
-
 
 @pytest.mark.slow
-def test_no_kill_changes_a_number(bench: Bench, done: tuple[dict[str, Any], Path]) -> None:
+def test_no_kill_changes_a_number(bench: Bench, attempt: Callable[..., str], done: tuple[dict[str, Any], Path]) -> None:
     """SIGKILL as soon as the k-th line of the history appears, for each k in turn, then to the end."""
     key = bench.register(runs="killed")
     folder, store = bench.folder / "killed" / key, RunStore(bench.folder / "killed")
     for k in (1, 2, 3):
-        attempt(bench, key, lambda k=k: len(read_lines(folder / "history.jsonl")) >= k)  # type: ignore[misc]
+        attempt(bench.options("killed"), key, lambda k=k: len(read_lines(folder / "history.jsonl")) >= k)  # type: ignore[misc]
         if store.status(key, None) is Status.DONE:  # it was too fast
             break
         assert store.status(key, None) is Status.DEAD
-    assert attempt(bench, key, lambda: False) == "done"
+    assert attempt(bench.options("killed"), key, lambda: False) == "done"
     assert numbers(bench.result(key, "killed")) == numbers(done[0])
     one, two = arrays(done[1]), arrays(folder)
     assert one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
