@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from collections.abc import Sequence
@@ -140,8 +141,8 @@ def execute(plan: Plan, conditions: Conditions, told: set[str]) -> CampaignResul
     progress = make_progress(len(plan.pending), quiet=conditions.quiet)
     with aside(), warnings_shown(told):
         tracker = make_tracker(not conditions.no_tracking and bool(plan.pending), conditions.tracking_uri, conditions.runs)
-        engine = make_engine(conditions.worker, _jobs(plan, conditions), conditions.gpu_ids)
-        return driver.execute(plan, engine, tracker, progress)
+        with contextlib.closing(make_engine(conditions.worker, _jobs(plan, conditions), conditions.gpu_ids)) as engine:
+            return driver.execute(plan, engine, tracker, progress)
 
 
 def results_of(campaign: CampaignResult) -> list[dict[str, Any]]:

@@ -2,12 +2,13 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from benchmark.engines import Job, WorkerOptions
+from benchmark.engines import Engine, Job, WorkerOptions
+from benchmark.engines.local import LocalEngine
 
 TOY = Path(__file__).with_name("toy_worker.py")
 
@@ -21,6 +22,12 @@ class Bench:
     def __init__(self, root: Path) -> None:
         self.runs = root / "runs"
         self.runs.mkdir()
+        self.engines: list[Engine] = []
+
+    def local(self, jobs: int = 1, gpus: Sequence[str] = (), command: Sequence[str] | None = None, **changes: object) -> LocalEngine:
+        """An engine that is closed after the test."""
+        self.engines.append(LocalEngine(self.options(**changes), jobs, gpus, command or self.command))
+        return self.engines[-1]
 
     def options(self, **changes: object) -> WorkerOptions:
         return WorkerOptions(**{"runs": self.runs, "threads": 1, **changes})
@@ -41,5 +48,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    for engine in made.engines:
+        engine.close()

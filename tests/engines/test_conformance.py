@@ -1,7 +1,7 @@
 """What every engine has to keep. A new engine is one more line in ENGINES."""
 
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -19,15 +19,16 @@ def serial(bench: Any) -> Engine:
 
 
 def local(jobs: int) -> Callable[[Any], Engine]:
-    return lambda bench: LocalEngine(bench.options(), jobs, command=bench.command)
+    return lambda bench: bench.local(jobs)
 
 
 ENGINES = {"serial": serial, "local-1": local(1), "local-2": local(2)}
 
 
 @pytest.fixture(params=list(ENGINES))
-def engine(request: pytest.FixtureRequest, bench: Any) -> Engine:
-    return ENGINES[request.param](bench)
+def engine(request: pytest.FixtureRequest, bench: Any) -> Iterator[Engine]:
+    with closing(ENGINES[request.param](bench)) as made:
+        yield made
 
 
 class TestEngine:
@@ -55,6 +56,19 @@ class TestEngine:
         for _ in range(2):
             assert [outcome.status for outcome in engine.run(jobs, lambda event: None)] == ["done"] * 2
         assert len(bench.finished()) == 2
+
+    def test_rounds(self, engine: Engine, bench: Any) -> None:
+        """A search runs in rounds; what fails in one leaves the next alone."""
+        jobs = bench.jobs(["work", "raise", *["work"] * 4])
+        found = [[outcome.status for outcome in engine.run(part, lambda event: None)] for part in (jobs[:1], jobs[1:2], jobs[2:])]
+        assert found == [["done"], ["failed"], ["done"] * 4]
+
+    def test_close_twice_and_before_any_run(self, engine: Engine, bench: Any) -> None:
+        for _ in range(2):
+            engine.close()
+        assert [outcome.status for outcome in engine.run(bench.jobs(["work"]), lambda event: None)] == ["done"]
+        for _ in range(2):
+            engine.close()
 
     def test_no_jobs(self, engine: Engine) -> None:
         assert list(engine.run([], lambda event: None)) == []
