@@ -96,7 +96,7 @@ def append_line(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def cut_unfinished_line(path: Path) -> None:
-    """Cut off what follows the last newline of a file, created if it is not there: left by a kill, or by a full disk. One writer at a time."""
+    """Cut off what follows the last newline of a file, left by a kill or a full disk; it is created if need be. One writer at a time."""
     with path.open("ab+") as file:
         _cut_unfinished_line(file)
 

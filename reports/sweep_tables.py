@@ -139,7 +139,20 @@ def _plain_number(value: Any) -> str:
 
 
 def _csv(searches: Sequence[Tuned]) -> str:
-    header = ["dataset", "noise", "protocol", "method", "study", "sampler", "trials", "budget", "given_up", "skipped", "search_seconds", "metric"]
+    header = [
+        "dataset",
+        "noise",
+        "protocol",
+        "method",
+        "study",
+        "sampler",
+        "trials",
+        "budget",
+        "given_up",
+        "skipped",
+        "search_seconds",
+        "metric",
+    ]
     header += ["validation", "best_source", "best_params", "command"]
     for key in ("selected", "last"):
         for side in ("default", "tuned", "difference"):

@@ -75,7 +75,7 @@ def setting_of(
         BenchmarkError: values that the method or the protocol refuses.
     """
     of_protocol = {key.removeprefix(f"{PROTOCOL}."): value for key, value in values.items() if key.startswith(f"{PROTOCOL}.")}
-    own = {name: value for name, value in cell.method.params.items()}
+    own = dict(cell.method.params)
     own |= {key.removeprefix(f"{setting.name}."): value for key, value in values.items() if not key.startswith(f"{PROTOCOL}.")}
     method = resolve_plugin(registry, "method", Setting(setting.name), {setting.name: own}, data_root)
     protocol = resolve(TrainingProtocol, {**dataclasses.asdict(cell.protocol), **of_protocol}, PROTOCOL)
@@ -110,9 +110,10 @@ def search(
         with _put_back_unless_told() as asked:
             for candidate in candidates:
                 asked += [(candidate, trial) for trial in candidate.study.ask(batch)]
-            if asked:
+            began = bool(asked)
+            if began:
                 _Round(asked, registry, data_root, run, on_trial).play()
-        if not asked:
+        if not began:
             if not any(candidate.study.others() for candidate in candidates):
                 return
             time.sleep(poll_s)

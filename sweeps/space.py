@@ -64,7 +64,9 @@ class Dimension:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable; part of a study's identity."""
-        kept = {name: value for name, value in dataclasses.asdict(self).items() if name not in ("owner", "name") and value not in (None, False)}
+        kept = {
+            name: value for name, value in dataclasses.asdict(self).items() if name not in ("owner", "name") and value not in (None, False)
+        }
         return {**kept, "choices": list(self.choices)} if self.choices is not None else kept
 
     def distribution(self) -> BaseDistribution:

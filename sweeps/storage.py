@@ -234,5 +234,3 @@ def _quiet() -> Iterator[None]:
             yield
         finally:
             optuna.logging.set_verbosity(before)
-
-

@@ -312,7 +312,13 @@ def _told(trial: FrozenTrial, seeds: int) -> FinishedTrial | None:
     seconds = sum(float(pair[1]) for pair in both.values())
     attrs = trial.user_attrs
     return FinishedTrial(
-        trial.number, str(attrs.get(SOURCE, "search")), dict(attrs[PARAMS]), statistics.fmean(scores.values()), seconds, scores, len(both) == seeds
+        trial.number,
+        str(attrs.get(SOURCE, "search")),
+        dict(attrs[PARAMS]),
+        statistics.fmean(scores.values()),
+        seconds,
+        scores,
+        len(both) == seeds,
     )
 
 

@@ -72,7 +72,8 @@ class Tuned:
         method, dataset, noise, protocol: for people.
         plugin: the method's name. task: of its data.
         study, digest: in the storage.
-        space: what was varied. trials: all that have a value, in their order. spent, budget: trials that count, and how many there were to be.
+        space: what was varied. trials: all that have a value, in their order.
+        spent, budget: trials that count, and how many there were to be.
         given_up: settings that no run survived. reason: why the method cannot work on these data.
         best: on the noisy validation part; None if no trial has a value.
         command: the words of ``run`` that repeat the best setting.
@@ -153,7 +154,9 @@ def tuned_of(
         best=study.best(),
         command=command,
         seeds=tuple(seeds),
-        metrics={key: Sides(_values(store, default, key), _values(store, tuned, key)) for key in (f"selected/{headline}", f"last/{headline}")},
+        metrics={
+            key: Sides(_values(store, default, key), _values(store, tuned, key)) for key in (f"selected/{headline}", f"last/{headline}")
+        },
         keys={"default": tuple(spec.key() for spec in default), "tuned": tuple(spec.key() for spec in tuned)},
     )
 

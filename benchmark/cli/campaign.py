@@ -19,7 +19,7 @@ from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
     from benchmark.driver import CampaignResult, Plan
-    from benchmark.engines.base import WorkerOptions
+    from benchmark.engines.base import Engine, WorkerOptions
     from benchmark.registry import Registry
     from benchmark.spec import RunSpec
 
@@ -102,7 +102,7 @@ def make_plan(registry: Registry, cells: Sequence[RunSpec], conditions: Conditio
 def announce(plan: Plan, what: str, conditions: Conditions) -> None:
     """The plan in one line and, for ``--dry-run``, as a table of the cells."""
     if not conditions.quiet:
-        note(f"{what}: {_to_do(plan, max(_jobs(plan, conditions), len(conditions.gpu_ids)))}")
+        note(f"{what}: {_to_do(plan, max(_jobs(len(plan.pending), conditions), len(conditions.gpu_ids)))}")
     if conditions.dry_run:
         _print_plan(plan, conditions.fmt)
 
@@ -134,15 +134,21 @@ def make_data_ready(plan: Plan, registry: Registry, conditions: Conditions, told
 def execute(plan: Plan, conditions: Conditions, told: set[str]) -> CampaignResult:
     """Run what is pending, with progress and mirror."""
     from benchmark import driver
-    from benchmark.engines import make_engine
     from benchmark.progress import make_progress
     from benchmark.tracking import make_tracker
 
     progress = make_progress(len(plan.pending), quiet=conditions.quiet)
     with aside(), warnings_shown(told):
         tracker = make_tracker(not conditions.no_tracking and bool(plan.pending), conditions.tracking_uri, conditions.runs)
-        with contextlib.closing(make_engine(conditions.worker, _jobs(plan, conditions), conditions.gpu_ids)) as engine:
+        with contextlib.closing(engine_for(len(plan.pending), conditions)) as engine:
             return driver.execute(plan, engine, tracker, progress)
+
+
+def engine_for(pending: int, conditions: Conditions) -> Engine:
+    """The engine that the options ask for, for so many cells; whoever takes it closes it."""
+    from benchmark.engines import make_engine
+
+    return make_engine(conditions.worker, _jobs(pending, conditions), conditions.gpu_ids)
 
 
 def results_of(campaign: CampaignResult) -> list[dict[str, Any]]:
@@ -155,9 +161,9 @@ def results_of(campaign: CampaignResult) -> list[dict[str, Any]]:
 
 def conclude(campaign: CampaignResult, conditions: Conditions) -> int:
     """Say what ended badly and where everything is; returns the exit code."""
-    _print_failures(campaign, conditions.worker)
+    print_failures(campaign, conditions.worker)
     if not conditions.quiet:
-        note(_places(conditions.runs, conditions.tracking_uri, mirrored=not conditions.no_tracking))
+        note(places(conditions))
     if campaign.interrupted:
         cells = len(campaign.plan.cells)
         note(f"interrupted; {campaign.finished} of {cells} cells done; run the same command again to resume")
@@ -219,7 +225,7 @@ def _print_plan(plan: Plan, fmt: str) -> None:
         write_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
-def _print_failures(campaign: CampaignResult, options: WorkerOptions) -> None:
+def print_failures(campaign: CampaignResult, options: WorkerOptions) -> None:
     """One line a cell that ended badly: why, where its log is, and how to repeat it."""
     store = campaign.plan.store
     for cell, outcome in campaign.bad:
@@ -230,12 +236,14 @@ def _print_failures(campaign: CampaignResult, options: WorkerOptions) -> None:
         note("cells that ended so before are not run again; --retry-failed runs them")
 
 
-def _places(runs: Path, uri: str | None, mirrored: bool) -> str:
+def places(conditions: Conditions) -> str:
+    """Where the runs are, and their mirror."""
     from benchmark.tracking.command import masked
     from benchmark.tracking.tracker import is_installed, store_uri
 
-    location = store_uri(uri, runs)
-    return f"runs: {runs}" + (f"; tracking: {masked(location, location)}" if mirrored and is_installed() else "")
+    location = store_uri(conditions.tracking_uri, conditions.runs)
+    mirrored = not conditions.no_tracking and is_installed()
+    return f"runs: {conditions.runs}" + (f"; tracking: {masked(location, location)}" if mirrored else "")
 
 
 def repeat_command(key: str, options: WorkerOptions) -> str:
@@ -251,11 +259,11 @@ def repeat_command(key: str, options: WorkerOptions) -> str:
     return shlex.join(words)
 
 
-def _jobs(plan: Plan, conditions: Conditions) -> int:
+def _jobs(pending: int, conditions: Conditions) -> int:
     """As many runs at a time as asked for, or as the cores bear, one a GPU, never more than there are cells."""
     from benchmark.engines import available_cores
 
-    gpus, device, pending = conditions.gpu_ids, conditions.device, len(plan.pending)
+    gpus, device = conditions.gpu_ids, conditions.device
     if conditions.jobs:
         return conditions.jobs
     if gpus or device.startswith("cuda") or pending < 2:

@@ -18,6 +18,7 @@ from benchmark.cli import cells as grids
 from benchmark.cli import options as opt
 from benchmark.cli.output import aside, note, warnings_shown, write
 from benchmark.errors import BenchmarkError
+from benchmark.progress import Progress
 from benchmark.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ def sweep(
     objectives: Annotated[str | None, _option("--objectives", "LIST", "accuracy, or accuracy,seconds.")] = None,
     batch: Annotated[int | None, _option("--batch", "N", "Settings that a method tries at a time; more for many machines.")] = None,
     sampler_seed: Annotated[int | None, _option("--sampler-seed", "N", "Of the suggestions.")] = None,
-    storage: Annotated[str | None, _option("--storage", "FILE|URL", "Studies: a journal, or a database. Default: a file in --runs.")] = None,
+    storage: Annotated[
+        str | None, _option("--storage", "FILE|URL", "Studies: a journal, or a database. Default: a file in --runs.")
+    ] = None,
     study: Annotated[str | None, _option("--study", "NAME", "Names the studies. Default: after what is searched.")] = None,
     out: Annotated[Path | None, _option("--out", "DIR", "Pictures, tables and all trials.")] = None,
     protocol: Annotated[str | None, _option("--protocol", "NAME", "Training plan that all methods share.")] = None,
@@ -218,7 +221,9 @@ class _Question:
         names = {setting.name for setting in methods}
         for owner in search:
             if owner not in names | {PROTOCOL}:
-                raise BenchmarkError(f"--search {owner}.…: {owner} is none of this command's methods ({', '.join(sorted(names))}) nor protocol")
+                raise BenchmarkError(
+                    f"--search {owner}.…: {owner} is none of this command's methods ({', '.join(sorted(names))}) nor protocol"
+                )
         fixed = {f"{owner}.{key}" for owner, values in grid.overrides.items() for key in values}
         fixed |= {f"{PROTOCOL}.{key}" for key in opt.parse_sets(chosen["sets"] or ()).get(PROTOCOL, {})}
         for owner, values in grid.overrides.items():
@@ -425,20 +430,24 @@ class _Kept:
         """The command goes on."""
 
 
-class _Shown:
+class _Shown(Progress):
     """A display that stays on between rounds."""
 
-    def __init__(self, progress: Any) -> None:
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(progress.total)
         self._progress = progress
 
-    def __enter__(self) -> _Shown:
-        return self
+    def event(self, key: str, label: str, event: Mapping[str, Any]) -> None:
+        """See :class:`~benchmark.progress.Progress`; so are the others."""
+        self._progress.event(key, label, event)
 
-    def __exit__(self, *ended: object) -> None:
-        return None
+    def finished(self, key: str, label: str, status: str, seconds: float | None, detail: str = "") -> None:
+        """A cell has ended."""
+        self._progress.finished(key, label, status, seconds, detail)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._progress, name)
+    def message(self, text: str) -> None:
+        """A line."""
+        self._progress.message(text)
 
 
 # ------------------------------------------------------------------------------------------------------------- results
