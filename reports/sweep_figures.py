@@ -56,7 +56,7 @@ def draw_search(search: Tuned) -> Figure:
 
 def draw_pareto(group: Sequence[Tuned]) -> Figure:
     """Every trial of several methods: validation score over seconds of a run, with the front that nothing beats in both."""
-    figure, (axis,) = style.grid_of_axes(1, size=(5.2, 3.6), legend=1.6)
+    figure, (axis,) = style.grid_of_axes(1, size=(5.2, 3.6))
     names = [search.method for search in group]
     colours, markers = style.colours(names), style.markers(names)
     points: list[tuple[float, float]] = []
@@ -72,7 +72,7 @@ def draw_pareto(group: Sequence[Tuned]) -> Figure:
     style.bare_axes(
         axis, title=one_line(f"{first.dataset} · {first.noise}"), x="seconds of a run", y=f"{first.headline} on noisy validation"
     )
-    axis.set_xscale("log")
+    style.log_axis(axis.xaxis)
     style.percent_axis(axis.yaxis)
     figure.legend(loc="outside right upper")
     return figure
@@ -95,14 +95,13 @@ def importance(search: Tuned) -> dict[str, float]:
     whole = [trial for trial in search.trials if trial.whole]
     if len(whole) < FEWEST_TRIALS or len({trial.value for trial in whole}) < 2:
         return {}
-    import warnings
-
     import optuna
 
-    study = optuna.create_study(direction="maximize")
+    from sweeps.storage import quiet
+
     distributions = {dimension.key: dimension.distribution() for dimension in search.space}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
+        study = optuna.create_study(direction="maximize")
         for trial in whole:
             study.add_trial(optuna.create_trial(params=trial.params, distributions=distributions, value=trial.value))
         found = optuna.importance.get_param_importances(study)
@@ -117,7 +116,7 @@ def _draw_history(axis: Axes, search: Tuned) -> None:
     axis.plot(numbers, best, color=style.INK, linewidth=1, drawstyle="steps-post")
     style.bare_axes(axis, title="best so far", x="trial", y=f"{search.headline} on noisy validation")
     style.percent_axis(axis.yaxis)
-    axis.legend(loc="lower right", fontsize=6.5, handletextpad=0.2)
+    axis.legend(loc="best", fontsize=6.5, handletextpad=0.2)
 
 
 def _draw_importance(axis: Axes, search: Tuned, weights: Mapping[str, float]) -> None:
@@ -144,7 +143,7 @@ def _draw_slice(axis: Axes, search: Tuned, dimension: Dimension) -> None:
     _points(axis, search.trials, where, search.best)
     style.bare_axes(axis, title=_short(dimension.key, search))
     if dimension.log:
-        axis.set_xscale("log")
+        style.log_axis(axis.xaxis)
     style.percent_axis(axis.yaxis)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-__all__ = ["Drivers", "JournalDrivers", "ServerDrivers", "journal_path", "open_storage"]
+__all__ = ["Drivers", "JournalDrivers", "ServerDrivers", "journal_path", "open_storage", "quiet"]
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ def open_storage(text: str | None, runs: Path) -> Iterator[tuple[BaseStorage, Dr
     if scheme and scheme not in SCHEMES:
         known = ", ".join(f"{name}://…" for name in SCHEMES)
         raise BenchmarkError(f"--storage {masked(text or '')}: write the path of a journal file, or one of {known}")
-    with _quiet():
+    with quiet():
         if scheme:
             assert text is not None
             storage, drivers = _database(text)
@@ -221,7 +221,7 @@ def _age_s(trial: FrozenTrial) -> float:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Optuna's own lines and the warnings of what it calls experimental say nothing to the one who searches."""
     import optuna
 
