@@ -64,9 +64,8 @@ class Dimension:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable; part of a study's identity."""
-        kept = {
-            name: value for name, value in dataclasses.asdict(self).items() if name not in ("owner", "name") and value not in (None, False)
-        }
+        said = {name: value for name, value in dataclasses.asdict(self).items() if name not in ("owner", "name")}
+        kept = {name: value for name, value in said.items() if value is not None and value is not False}  # 0.0 is a bound like others
         return {**kept, "choices": list(self.choices)} if self.choices is not None else kept
 
     def distribution(self) -> BaseDistribution:
@@ -85,7 +84,24 @@ class Dimension:
         """Whether a search can come to this value."""
         if self.choices is not None:
             return any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in self.choices)
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and self.low <= value <= self.high  # type: ignore[operator]
+        assert self.low is not None
+        assert self.high is not None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        return abs(steps - round(steps)) < 1e-8
+
+    def rounded(self, value: Any) -> Any:
+        """A suggestion as it is run: a float of a range has four digits of what the range leaves open, and stays inside."""
+        if self.choices is not None or self.whole:
+            return value
+        assert self.low is not None
+        assert self.high is not None
+        if self.step:
+            return round(value, 10)
+        largest = max(abs(self.low), abs(self.high))
+        digits = DIGITS + max(0, math.ceil(math.log10(largest / (self.high - self.low))))
+        return min(max(rounded(float(value), digits), self.low), self.high)
 
     def stretched(self, value: Any) -> Dimension:
         """With ``value`` inside: a default that a search could not come to would make it worse than no search."""
@@ -93,7 +109,7 @@ class Dimension:
             return self
         if self.choices is not None:
             return dataclasses.replace(self, choices=(value, *self.choices))
-        if isinstance(value, (str, bool)) or (self.log and value <= 0):
+        if isinstance(value, (str, bool)) or self.step or (self.log and value <= 0):
             return self
         return dataclasses.replace(self, low=min(self.low, value), high=max(self.high, value))  # type: ignore[type-var]
 
@@ -107,7 +123,7 @@ class Dimension:
         if step is None:
             return None
         count = math.floor((self.high - self.low) / step + 1e-9) + 1
-        return tuple(int(self.low + number * step) if self.whole else rounded(self.low + number * step) for number in range(count))
+        return tuple(int(self.low + number * step) if self.whole else round(self.low + number * step, 10) for number in range(count))
 
 
 def space_of(
@@ -226,6 +242,8 @@ def _asked(owner: str, name: str, kind: type, text: str) -> Dimension:
         raise BenchmarkError(f"{what}: a logarithmic scale has no step; leave out :log or :step")
     if step is not None and (step > high - low or (whole and step != int(step))):
         raise BenchmarkError(f"{what}: a step of {step:g} does not fit into it")
+    if step is not None:
+        high = low + math.floor((high - low) / step + 1e-9) * step
     return Dimension(owner, name, low, high, whole=whole, log=log, step=step)
 
 
@@ -251,9 +269,9 @@ def _tail(text: str, what: str) -> tuple[bool, float | None]:
 # --------------------------------------------------------------------------------------------------------------- numbers
 
 
-def rounded(value: Any) -> Any:
-    """A float with four significant digits; anything else as it is."""
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+def rounded(value: float, digits: int = DIGITS) -> float:
+    """A number with so many significant digits."""
+    return float(f"{value:.{digits}g}")
 
 
 def grid_points(space: Sequence[Dimension], limit: int) -> list[dict[str, Any]]:

@@ -30,11 +30,15 @@ __all__ = ["Drivers", "JournalDrivers", "ServerDrivers", "journal_path", "open_s
 logger = logging.getLogger(__name__)
 
 FOLDER, JOURNAL = "sweeps", "journal.log"
+RECORD = b'{"op_code"'
+"""How every line of a journal begins."""
 DRIVERS = ".drivers"
 DRIVER = "driver"
 """User attribute of a trial: the token of the driver that runs it."""
 HEARTBEAT_S, GRACE_S = 30, 150
 SCHEMES = ("postgresql", "mysql", "sqlite")
+MODULES = {"postgresql": ("psycopg2", "psycopg"), "mysql": ("pymysql", "mysqldb", "mysqlconnector")}
+"""Packages that speak to a database, as a URL names them; which of them a bare scheme means depends on SQLAlchemy's version."""
 
 
 class Drivers:
@@ -170,9 +174,11 @@ def _journal(path: Path, given: bool) -> tuple[BaseStorage, Drivers]:
     from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
     option = "--storage" if given else "--runs"
+    path = path.absolute()  # Optuna's lock is a link to it, which must lead there from everywhere
     try:
         if path.is_dir():
             raise BenchmarkError(f"--storage {path} is a folder; give a file, e.g. {path / JOURNAL}")
+        _check_journal(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         drivers = JournalDrivers(path)
         try:
@@ -192,12 +198,22 @@ def _journal(path: Path, given: bool) -> tuple[BaseStorage, Drivers]:
         raise BenchmarkError(f"{path} is no journal of studies ({type(error).__name__}); give another file with --storage") from error
 
 
+def _check_journal(path: Path) -> None:
+    """Refuse, untouched, a file that is something else; BenchmarkError."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        first = file.read(len(RECORD))
+    if first and first != RECORD:
+        raise BenchmarkError(f"{path} is no journal of studies; give another file with --storage")
+
+
 def _database(url: str) -> tuple[BaseStorage, Drivers]:
     from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
     try:
         storage = RDBStorage(
-            url,
+            _with_driver(url),
             engine_kwargs={} if url.startswith("sqlite") else {"pool_pre_ping": True},
             heartbeat_interval=HEARTBEAT_S,
             grace_period=GRACE_S,
@@ -206,12 +222,20 @@ def _database(url: str) -> tuple[BaseStorage, Drivers]:
     except ImportError as error:
         extra = "mysql" if url.startswith("mysql") else "postgresql"
         raise BenchmarkError(
-            f"--storage {masked(url, url)} needs a driver that is not installed ({error.name or error}); "
-            f"pip install 'noisy-label-benchmark[{extra}]'"
-        ) from None
+            f"--storage {masked(url, url)} needs a database driver that is not installed; pip install 'noisy-label-benchmark[{extra}]'"
+        ) from error
     except Exception as error:  # whatever SQLAlchemy, a database or the network raise
         raise BenchmarkError(f"--storage {masked(url, url)} cannot be used: {one_line(error, url)}") from None
     return storage, ServerDrivers(storage)
+
+
+def _with_driver(url: str) -> str:
+    """The URL with the package that is installed, where it names none."""
+    from importlib.util import find_spec
+
+    scheme, separator, rest = url.partition("://")
+    there = next((module for module in MODULES.get(scheme, ()) if find_spec({"mysqldb": "MySQLdb"}.get(module, module))), None)
+    return f"{scheme}+{there}{separator}{rest}" if there else url
 
 
 def _age_s(trial: FrozenTrial) -> float:
@@ -229,7 +253,8 @@ def quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        warnings.filterwarnings("ignore", message="Fixed parameter", category=UserWarning)
+        for said in ("Fixed parameter", "Heartbeat of storage"):
+            warnings.filterwarnings("ignore", message=said, category=UserWarning)
         try:
             yield
         finally:

@@ -1,6 +1,6 @@
 """One method's search on one data set with one noise: asking for settings, telling their values, and never losing count.
 
-Each suggestion is drawn by a sampler that is seeded with the study and the number of trials before it, so that a search that was killed
+Each suggestion is drawn by a sampler that is seeded with what is searched and the number of trials before it, so that a search that was killed
 goes on as one that was not.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.errors import BenchmarkError
 from benchmark.seeds import derive_seed
 from benchmark.spec import RunSpec, canonical_json
-from sweeps.space import Dimension, grid_points, rounded
+from sweeps.space import Dimension, grid_points
 from sweeps.storage import DRIVER, Drivers
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Study:
             waiting = any(trial.state is TrialState.WAITING for trial in trials)
             if taken >= self.plan.trials or (self.plan.sampler == "grid" and not waiting):
                 break
-            self.study.sampler = _sampler(self.plan.sampler, derive_seed("sampler", self.digest, taken))
+            self.study.sampler = _sampler(self.plan.sampler, derive_seed("sampler", self.plan.sampler_seed, self.plan.label, taken))
             trial = self.study.ask(self._distributions)
             if self._is_surplus(trial):
                 self.study.tell(trial, state=TrialState.FAIL)
@@ -156,13 +156,7 @@ class Study:
 
     def settings(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
         """What a trial sets, by ``owner.name``, as it is run: floats with four digits, inside their ranges."""
-        chosen = {}
-        for dimension in self.plan.space:
-            value = rounded(trial.params[dimension.key])
-            if dimension.choices is None and not dimension.contains(value):
-                value = min(max(value, dimension.low), dimension.high)
-            chosen[dimension.key] = value
-        return chosen
+        return {dimension.key: dimension.rounded(trial.params[dimension.key]) for dimension in self.plan.space}
 
     def _is_surplus(self, trial: Trial) -> bool:
         """Whether drivers that asked, or enqueued, at the same moment have made it one too many: the lower numbers count."""

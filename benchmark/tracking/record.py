@@ -28,6 +28,8 @@ CUT = " … (cut)"
 
 _ARTIFACTS = ("spec.json", "result.json", "history.jsonl", "samples.parquet")
 _KINDS = ("method", "dataset", "noise")
+MARKS = ("sweep", "tuned")
+"""Labels that a search gives to its runs: the study of a trial, the number of trials behind a tuned setting."""
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_\-. ]")
 
 
@@ -90,7 +92,7 @@ def read_record(folder: Path) -> RunRecord:
         return RunRecord(
             run_key=result["run_key"],
             result_sha=hashlib.sha256(raw).hexdigest(),
-            experiment=_experiment(labels["dataset"], spec["protocol"]),
+            experiment=_experiment(labels["dataset"], spec["protocol"], (spec.get("labels") or {}).get("sweep")),
             name=_cut(f"{labels['method']} · {labels['noise']} · seed {spec['seed']}", NAME_LIMIT),
             ok=result["status"] != "diverged",
             started=started,
@@ -114,7 +116,10 @@ def metric_name(*parts: Any) -> str:
     return "/".join(word for word in words if word.strip(". "))[:NAME_LIMIT]
 
 
-def _experiment(dataset: str, protocol: Mapping[str, Any]) -> str:
+def _experiment(dataset: str, protocol: Mapping[str, Any], sweep: str | None = None) -> str:
+    """Data set and protocol; the trials of a search, whose protocols differ, are together in one of their own."""
+    if sweep:
+        return f"{_cut(dataset, 400)} / sweep-{sweep[:80]}"
     values = {key: value for key, value in protocol.items() if key != "name"}  # as in the run's key: a name changes nothing
     digest = hashlib.sha256(canonical_json(values).encode()).hexdigest()[:8]
     return f"{_cut(dataset, 400)} / {protocol['name'][:80]}-{digest}"
@@ -143,6 +148,7 @@ def _tags(result: Mapping[str, Any], spec: Mapping[str, Any], labels: Mapping[st
         "status": result["status"],
         "reason": result.get("reason"),
         **labels,
+        **{name: (spec.get("labels") or {}).get(name) for name in MARKS},
         "seed": spec["seed"],
         "oracle": ", ".join(map(str, oracle)),
         "git_commit": _first(host, "git_commit", "commit", "git"),
