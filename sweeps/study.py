@@ -1,6 +1,6 @@
 """One method's search on one data set with one noise: asking for settings, telling their values, and never losing count.
 
-Each suggestion is drawn by a sampler that is seeded with what is searched and the number of trials before it, so that a search that was killed
+Each suggestion is drawn by a sampler that is seeded with what is searched and the number of trials before it: a search that was killed
 goes on as one that was not.
 """
 
