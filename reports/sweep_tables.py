@@ -108,7 +108,9 @@ def _notes(group: Sequence[Tuned], wide: bool) -> list[str]:
     ]
     if not wide:
         lines += [f"{search.method}: {setting(search)}" for search in group]
-    lines += [f"{search.method}: {search.given_up} settings were given up" for search in group if search.given_up]
+    lines += [
+        f"{search.method}: {len(search.given_up)} settings were given up, e.g. {search.given_up[0]}" for search in group if search.given_up
+    ]
     return lines
 
 
@@ -161,7 +163,7 @@ def _csv(searches: Sequence[Tuned]) -> str:
     for search in searches:
         best = search.best
         row: list[Any] = [search.dataset, search.noise, search.protocol, search.method, search.study, search.sampler, search.spent]
-        row += [search.budget, search.given_up, search.reason, search.search_seconds, search.headline]
+        row += [search.budget, len(search.given_up), search.reason, search.search_seconds, search.headline]
         row += [best.value, best.source, json.dumps(best.params), search.command] if best else [None] * 4
         for key in ("selected", "last"):
             sides = search.metrics[f"{key}/{search.headline}"]

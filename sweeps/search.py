@@ -90,6 +90,7 @@ def search(
     run: Runner,
     batch: int,
     on_trial: Callable[[Study, FinishedTrial | None, str], None],
+    on_wait: Callable[[int], None] = lambda trials: None,
     poll_s: float = POLL_S,
 ) -> None:
     """Spend the budget of every study.
@@ -99,6 +100,8 @@ def search(
         run: runs cells.
         batch: settings that a study asks for in one round.
         on_trial: called after each trial with its study, the trial if it has a value, and else why not.
+        on_wait: called with the number of trials that other drivers run, when nothing else is left.
+        poll_s: seconds between two looks at those.
 
     Raises:
         Interrupted: Ctrl-C; the trials under way wait for the next time.
@@ -106,6 +109,7 @@ def search(
     """
     for candidate in candidates:
         candidate.study.revive()
+    waited_for = 0
     while True:
         with _put_back_unless_told() as asked:
             for candidate in candidates:
@@ -114,8 +118,12 @@ def search(
             if began:
                 _Round(asked, registry, data_root, run, on_trial).play()
         if not began:
-            if not any(candidate.study.others() for candidate in candidates):
+            others = sum(candidate.study.others() for candidate in candidates)
+            if not others:
                 return
+            if others != waited_for:
+                on_wait(others)
+                waited_for = others
             time.sleep(poll_s)
             for candidate in candidates:
                 candidate.study.revive()

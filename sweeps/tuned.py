@@ -74,7 +74,7 @@ class Tuned:
         study, digest: in the storage.
         space: what was varied. trials: all that have a value, in their order.
         spent, budget: trials that count, and how many there were to be.
-        given_up: settings that no run survived. reason: why the method cannot work on these data.
+        given_up: why settings that no run survived were given up, one text each. reason: why the method cannot work on these data.
         best: on the noisy validation part; None if no trial has a value.
         command: the words of ``run`` that repeat the best setting.
         seeds: fresh ones. metrics: key → both settings on them. keys: of their runs.
@@ -95,7 +95,7 @@ class Tuned:
     trials: tuple[FinishedTrial, ...]
     spent: int
     budget: int
-    given_up: int
+    given_up: tuple[str, ...]
     reason: str | None
     best: FinishedTrial | None
     command: str
@@ -149,7 +149,7 @@ def tuned_of(
         trials=tuple(study.told()),
         spent=study.spent(),
         budget=study.plan.trials,
-        given_up=len(study.reasons()),
+        given_up=tuple(study.reasons()),
         reason=study.unsupported,
         best=study.best(),
         command=command,

@@ -42,7 +42,9 @@ def list_plugins(
             if section in kinds:
                 listed[section] = [_row(registry, entry, check) for entry in registry.entries(kinds[section])]
             else:
-                listed[section] = {"backbones": _backbones, "protocols": _protocols, "presets": _presets, "sweeps": _sweeps}[section](registry)
+                listed[section] = {"backbones": _backbones, "protocols": _protocols, "presets": _presets, "sweeps": _sweeps}[section](
+                    registry
+                )
     if as_json:
         write_json(listed)
     else:

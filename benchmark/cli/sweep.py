@@ -342,7 +342,7 @@ def _play(
     cells = len(candidates) * (question.trials * len(seeds) + 2 * len(question.fresh))
     with _session(registry, conditions, cells, told) as session:
         try:
-            search(candidates, registry, data_root, session.run, question.batch, session.on_trial)
+            search(candidates, registry, data_root, session.run, question.batch, session.on_trial, session.on_wait)
             pairs = []
             for candidate in candidates:
                 best = candidate.study.best()
@@ -391,6 +391,10 @@ class _Session:
             stopped = "" if trial.whole else f", stopped after {len(trial.values)} seeds"
             said = f"{trial.value * 100:.1f}{name}{stopped}" + (f", best {best.value * 100:.1f}" if best is not None else "")
         self._progress.message(f"{study.plan.label}  trial {spent}/{study.plan.trials}: {said}")
+
+    def on_wait(self, trials: int) -> None:
+        """Other drivers work on the same studies."""
+        self._progress.message(f"waiting for {grids.count(trials, 'trials')} that other drivers run")
 
 
 @contextlib.contextmanager
