@@ -162,7 +162,7 @@ def space_of(
             if f"{owner}.{name}" in fixed:
                 continue
             if name in asked:
-                dimension: Dimension | None = _asked(owner, name, kind, asked[name])
+                dimension: Dimension | None = _asked(owner, name, kind, values, asked[name])
             elif owner == PROTOCOL:
                 dimension = _of_protocol(name, protocol)
             else:
@@ -218,18 +218,18 @@ def read_search(texts: Sequence[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _asked(owner: str, name: str, kind: type, text: str) -> Dimension:
+def _asked(owner: str, name: str, kind: type, beside: Mapping[str, Any], text: str) -> Dimension:
     """The dimension that ``--search`` describes, every value checked against what the parameter may be."""
     what = f"--search {owner}.{name}={text}"
     if text.startswith("[") and text.endswith("]"):
-        values = [_value(kind, owner, name, part.strip().strip("'\"")) for part in text[1:-1].split(",")]
+        values = [_value(kind, beside, owner, name, part.strip().strip("'\"")) for part in text[1:-1].split(",")]
         if len({(type(value), value) for value in values}) < 2:
             raise BenchmarkError(f"{what}: a choice needs two different values; one is set with --set {owner}.{name}=value")
         return Dimension(owner, name, choices=tuple(dict.fromkeys(values)))
     match = _RANGE.fullmatch(text)
     if match is None:
         raise BenchmarkError(f"{what} is neither LOW..HIGH (with :log or :step=S) nor [value,value]")
-    low, high = (_value(kind, owner, name, match[end].strip()) for end in ("low", "high"))
+    low, high = (_value(kind, beside, owner, name, match[end].strip()) for end in ("low", "high"))
     if any(isinstance(end, (str, bool)) or end is None for end in (low, high)):
         raise BenchmarkError(f"{what}: {name} is no number; write its values as [value,value]")
     log, step = _tail(match["tail"], what)
@@ -247,8 +247,9 @@ def _asked(owner: str, name: str, kind: type, text: str) -> Dimension:
     return Dimension(owner, name, low, high, whole=whole, log=log, step=step)
 
 
-def _value(kind: type, owner: str, name: str, text: str) -> Any:
-    return getattr(hyper.resolve(kind, {name: text}, owner), name)
+def _value(kind: type, beside: Mapping[str, Any], owner: str, name: str, text: str) -> Any:
+    """One value as the parameter's type; ``beside`` are those of the others, with which it has to go together."""
+    return getattr(hyper.resolve(kind, {**beside, name: text}, owner), name)
 
 
 def _tail(text: str, what: str) -> tuple[bool, float | None]:

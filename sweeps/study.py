@@ -205,15 +205,28 @@ class Study:
         self.study.tell(trial, state=TrialState.FAIL)
 
     def put_back(self, trials: Sequence[Trial | FrozenTrial]) -> None:
-        """Trials that were not finished wait to be asked for again, with the same setting; their runs go on where they stopped."""
+        """Trials that were not finished wait to be asked for again, with the same setting; their runs go on where they stopped.
+
+        They come before those that were waiting behind them, so that the search goes on in the order in which it began. While other
+        drivers take trials, the order is theirs anyway.
+        """
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.storages import RetryHeartbeatStaleTrialCallback
         from optuna.trial import TrialState
 
         again = RetryHeartbeatStaleTrialCallback()
-        for trial in sorted(trials, key=lambda trial: trial.number):
+        for trial in trials:
             self._drivers.ended(trial._trial_id)
+        left = [self._storage.get_trial(trial._trial_id) for trial in trials]
+        mine = {trial._trial_id for trial in left}
+        if left and all(trial._trial_id in mine for trial in self._running()):
+            left += [trial for trial in self.study.get_trials() if trial.state is TrialState.WAITING]
+        for trial in sorted(left, key=_first_number):
             try:
+                if trial.state is TrialState.WAITING and not self._storage.set_trial_state_values(
+                    trial._trial_id, state=TrialState.RUNNING
+                ):
+                    continue  # another driver has just taken it
                 failed = self._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
             except UpdateFinishedTrialError:  # another driver was first
                 continue
@@ -257,7 +270,7 @@ class Study:
         if not whole:
             return None
         ranked = {"accuracy": lambda trial: trial.value, "seconds": lambda trial: -trial.seconds}[self.plan.objectives[0]]
-        return max(whole, key=ranked)
+        return max(whole, key=lambda trial: (ranked(trial), trial.source == "default", -trial.number))
 
     # ---------------------------------------------------------------------------------------------------------- private
 
@@ -294,6 +307,12 @@ def _counts(trial: FrozenTrial) -> bool:
     from optuna.trial import TrialState
 
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+
+
+def _first_number(trial: FrozenTrial) -> int:
+    """The number of a trial when it was first asked for, or enqueued."""
+    history = trial.system_attrs.get("retry_history") or [trial.number]
+    return int(history[0])
 
 
 def _told(trial: FrozenTrial, seeds: int) -> FinishedTrial | None:
