@@ -243,7 +243,7 @@ def _asked(owner: str, name: str, kind: type, beside: Mapping[str, Any], text: s
     if step is not None and (step > high - low or (whole and step != int(step))):
         raise BenchmarkError(f"{what}: a step of {step:g} does not fit into it")
     if step is not None:
-        high = low + math.floor((high - low) / step + 1e-9) * step
+        high = round(low + math.floor((high - low) / step + 1e-9) * step, 10)
     return Dimension(owner, name, low, high, whole=whole, log=log, step=step)
 
 
