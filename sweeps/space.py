@@ -100,7 +100,7 @@ class Dimension:
         if self.step:
             return round(value, 10)
         largest = max(abs(self.low), abs(self.high))
-        digits = DIGITS + max(0, math.ceil(math.log10(largest / (self.high - self.low))))
+        digits = DIGITS + max(0, math.floor(math.log10(largest / (self.high - self.low))))
         return min(max(rounded(float(value), digits), self.low), self.high)
 
     def stretched(self, value: Any) -> Dimension:

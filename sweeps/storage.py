@@ -204,7 +204,7 @@ def _check_journal(path: Path) -> None:
         return
     with path.open("rb") as file:
         first = file.read(len(RECORD))
-    if first and first != RECORD:
+    if not RECORD.startswith(first):
         raise BenchmarkError(f"{path} is no journal of studies; give another file with --storage")
 
 

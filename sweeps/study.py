@@ -130,11 +130,15 @@ class Study:
 
     # ------------------------------------------------------------------------------------------------------------ asking
 
-    def ask(self, count: int) -> list[Trial]:
-        """Up to so many new trials of this driver, within the budget; those that were left by a dead driver come first."""
+    def ask(self, batch: int) -> list[Trial]:
+        """New trials for this driver, within the budget: as many as are missing to a whole round of ``batch``.
+
+        Those that were left by a dead driver come first. A search that was stopped between the trials of a round so ends it first.
+        """
         from optuna.trial import TrialState
 
         asked: list[Trial] = []
+        count = batch if self.others() else batch - self.spent() % batch
         while len(asked) < count and self.unsupported is None:
             trials = self.study.get_trials(deepcopy=False)
             taken = sum(_counts(trial) for trial in trials)
@@ -177,13 +181,11 @@ class Study:
         """
         value = statistics.fmean(score for score, _ in scores.values())
         seconds = sum(took for _, took in scores.values())
-        trial.set_user_attr(VALUES, {str(seed): list(both) for seed, both in scores.items()})
-        trial.set_user_attr(KEYS, list(keys))
-        if len(scores) < len(self.plan.seeds):
-            trial.set_user_attr(STOPPED, len(scores))
         every = {"accuracy": value, "seconds": seconds / len(scores)}
-        self._drivers.ended(trial._trial_id)
-        frozen = self.study.tell(trial, [every[name] for name in self.plan.objectives])
+        attributes: dict[str, Any] = {VALUES: {str(seed): list(both) for seed, both in scores.items()}, KEYS: list(keys)}
+        if len(scores) < len(self.plan.seeds):
+            attributes[STOPPED] = len(scores)
+        frozen = self._end(trial, attributes, values=[every[name] for name in self.plan.objectives])
         told = _told(frozen, len(self.plan.seeds))
         assert told is not None
         return told
@@ -192,17 +194,31 @@ class Study:
         """A setting that no run survives: it has cost a trial, and the sampler learns that it is bad."""
         from optuna.trial import TrialState
 
-        trial.set_user_attr(REASON, reason)
-        self._drivers.ended(trial._trial_id)
-        self.study.tell(trial, state=TrialState.PRUNED)
+        self._end(trial, {REASON: reason}, state=TrialState.PRUNED)
 
     def decline(self, trial: Trial, reason: str) -> None:
         """The method cannot work on these data: the study ends here."""
         from optuna.trial import TrialState
 
         self.study.set_user_attr(UNSUPPORTED, reason)
+        self._end(trial, {}, state=TrialState.FAIL)
+
+    def _end(self, trial: Trial, attributes: Mapping[str, Any], **how: Any) -> FrozenTrial:
+        """Tell a trial's end. Raises BenchmarkError if another driver has taken it for dead and put it back."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
         self._drivers.ended(trial._trial_id)
-        self.study.tell(trial, state=TrialState.FAIL)
+        try:
+            for name, value in attributes.items():
+                trial.set_user_attr(name, value)
+            return self.study.tell(trial, **how)
+        except (UpdateFinishedTrialError, ValueError) as error:
+            if not self._storage.get_trial(trial._trial_id).state.is_finished():
+                raise
+            raise BenchmarkError(
+                f"trial {trial.number} of {self.name} was taken over by another driver, because this one gave no sign of life; "
+                "its runs are kept, give the same command again"
+            ) from error
 
     def put_back(self, trials: Sequence[Trial | FrozenTrial]) -> None:
         """Trials that were not finished wait to be asked for again, with the same setting; their runs go on where they stopped.
@@ -217,7 +233,7 @@ class Study:
         again = RetryHeartbeatStaleTrialCallback()
         for trial in trials:
             self._drivers.ended(trial._trial_id)
-        left = [self._storage.get_trial(trial._trial_id) for trial in trials]
+        left = [found for trial in trials if not (found := self._storage.get_trial(trial._trial_id)).state.is_finished()]
         mine = {trial._trial_id for trial in left}
         if left and all(trial._trial_id in mine for trial in self._running()):
             left += [trial for trial in self.study.get_trials() if trial.state is TrialState.WAITING]
