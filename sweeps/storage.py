@@ -182,6 +182,7 @@ def _journal(path: Path, given: bool) -> tuple[BaseStorage, Drivers]:
         path.parent.mkdir(parents=True, exist_ok=True)
         drivers = JournalDrivers(path)
         try:
+            path.touch()
             lock = JournalFileSymlinkLock(str(path))
             lock.acquire()
             try:
