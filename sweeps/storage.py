@@ -189,13 +189,15 @@ def _journal(path: Path, given: bool) -> tuple[BaseStorage, Drivers]:
                 cut_unfinished_line(path)  # what a full disk or a kill has left would make the next line unreadable too
             finally:
                 lock.release()
-            return JournalStorage(JournalFileBackend(str(path))), drivers
+            storage = JournalStorage(JournalFileBackend(str(path)))
+            storage.get_all_studies()  # reads it all, so that what cannot be read shows here
+            return storage, drivers
         except BaseException:
             drivers.close()
             raise
     except OSError as error:
         raise BenchmarkError(f"cannot keep studies in {path}: {error.strerror or error}; choose another place with {option}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         raise BenchmarkError(f"{path} is no journal of studies ({type(error).__name__}); give another file with --storage") from error
 
 

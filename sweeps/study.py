@@ -110,23 +110,28 @@ class Study:
     """
 
     def __init__(self, plan: Plan, storage: BaseStorage, drivers: Drivers, name: str | None = None) -> None:
-        import optuna
-
         self.plan, self._storage, self._drivers = plan, storage, drivers
         identity = plan.identity()
         self.digest = digest_of(identity)
         labels = [plan.cell.labels[kind] for kind in ("method", "dataset", "noise")]
         self.name = "/".join([name, *labels] if name else [*labels, self.digest])
-        self.study: optuna.Study = optuna.create_study(
-            storage=storage,
-            study_name=self.name,
-            directions=["maximize" if objective == "accuracy" else "minimize" for objective in plan.objectives],
-            pruner=_pruner(plan.pruner),
-            load_if_exists=True,
-        )
+        self.study = self._open()
         self._check_identity(identity)
         self._distributions = {dimension.key: dimension.distribution() for dimension in plan.space}
         self._enqueue()
+
+    def _open(self) -> optuna.Study:
+        """The study of this name, created if there is none."""
+        import optuna
+
+        pruner = _pruner(self.plan.pruner)
+        try:
+            return optuna.load_study(study_name=self.name, storage=self._storage, pruner=pruner)
+        except KeyError:
+            directions = ["maximize" if objective == "accuracy" else "minimize" for objective in self.plan.objectives]
+            return optuna.create_study(
+                storage=self._storage, study_name=self.name, directions=directions, pruner=pruner, load_if_exists=True
+            )
 
     # ------------------------------------------------------------------------------------------------------------ asking
 
