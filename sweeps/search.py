@@ -204,8 +204,8 @@ class _Round:
             self.scores[id(trial)][cells[key].seed] = _score(result.plan.store, key, candidate.task)
         if candidate.study.plan.pruner != "none":
             seed = cells[keys[0]].seed
-            trial.report(self.scores[id(trial)][seed][0], step=seed)
-            if len(self.scores[id(trial)]) < len(candidate.study.plan.seeds) and trial.should_prune():
+            stop = candidate.study.should_stop(trial, seed, self.scores[id(trial)][seed][0])
+            if stop and len(self.scores[id(trial)]) < len(candidate.study.plan.seeds):
                 self.ended[id(trial)] = ("pruned", "")
 
     def _tell(self, candidate: Candidate, trial: Trial) -> tuple[FinishedTrial | None, str]:

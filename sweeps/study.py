@@ -6,9 +6,10 @@ goes on as one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +129,7 @@ class Study:
         try:
             return optuna.load_study(study_name=self.name, storage=self._storage, pruner=pruner)
         except KeyError:
-            directions = ["maximize" if objective == "accuracy" else "minimize" for objective in self.plan.objectives]
+            directions: Any = ["maximize" if objective == "accuracy" else "minimize" for objective in self.plan.objectives]
             return optuna.create_study(
                 storage=self._storage, study_name=self.name, directions=directions, pruner=pruner, load_if_exists=True
             )
@@ -195,6 +196,12 @@ class Study:
         assert told is not None
         return told
 
+    def should_stop(self, trial: Trial, seed: int, score: float) -> bool:
+        """Take the score of one seed of a trial, and say whether the others are not worth it."""
+        with self._still_mine(trial):
+            trial.report(score, step=seed)
+            return trial.should_prune()
+
     def give_up(self, trial: Trial, reason: str) -> None:
         """A setting that no run survives: it has cost a trial, and the sampler learns that it is bad."""
         from optuna.trial import TrialState
@@ -209,14 +216,19 @@ class Study:
         self._end(trial, {}, state=TrialState.FAIL)
 
     def _end(self, trial: Trial, attributes: Mapping[str, Any], **how: Any) -> FrozenTrial:
-        """Tell a trial's end. Raises BenchmarkError if another driver has taken it for dead and put it back."""
-        from optuna.exceptions import UpdateFinishedTrialError
-
         self._drivers.ended(trial._trial_id)
-        try:
+        with self._still_mine(trial):
             for name, value in attributes.items():
                 trial.set_user_attr(name, value)
             return self.study.tell(trial, **how)
+
+    @contextlib.contextmanager
+    def _still_mine(self, trial: Trial) -> Iterator[None]:
+        """Raise BenchmarkError if another driver has taken the trial's driver for dead, and put it back."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        try:
+            yield
         except (UpdateFinishedTrialError, ValueError) as error:
             if not self._storage.get_trial(trial._trial_id).state.is_finished():
                 raise
