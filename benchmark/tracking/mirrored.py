@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from benchmark.errors import BenchmarkError
 from benchmark.spec import SCHEMA, RunSpec
 from benchmark.tracking.command import masked, one_line, repair
-from benchmark.tracking.mlflow_store import MlflowStore, open_store, unreachable
+from benchmark.tracking.mlflow_store import MlflowStore, open_store
+from benchmark.tracking.opening import sqlite_file, unreachable
 from benchmark.tracking.tracker import INSTALL, is_installed, store_uri
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def read_results(runs: Path, uri: str | None = None) -> list[dict[str, Any]]:
         raise BenchmarkError(f"nothing can be read from MLflow, because it is missing; install it with: {INSTALL}")
     location = store_uri(uri, runs)
     shown, mend = masked(location, location), f"mirror a runs folder with: {repair(runs, uri)}"
-    if _is_missing(location):
+    file = sqlite_file(location)
+    if file is not None and not file.is_file():  # to open it would create it
         raise BenchmarkError(f"there is no MLflow store {shown}; {mend}")
     store = open_store(location, runs)
     try:
@@ -110,9 +112,3 @@ def _checked(raw: bytes, key: str, digest: str | None) -> dict[str, Any]:
 
 def _key(run: Run) -> str:
     return str(run.data.tags.get("run_key", ""))
-
-
-def _is_missing(location: str) -> bool:
-    """Whether it is a sqlite file that is not there: to open it would create it."""
-    scheme, _, path = location.partition(":///")
-    return scheme.partition("+")[0] == "sqlite" and not Path(path.partition("?")[0]).is_file()

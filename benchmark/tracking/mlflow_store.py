@@ -1,12 +1,7 @@
-"""One MLflow store, through its client only: the fluent API keeps global state that leaks between runs.
-
-Only a command's driver opens a store. Several processes that open a new sqlite store together crash in its migration.
-"""
+"""One MLflow store, through its client only: the fluent API keeps global state that leaks between runs. Only drivers open stores."""
 
 from __future__ import annotations
 
-import logging
-import os
 import socket
 import time
 from collections.abc import Callable
@@ -16,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from benchmark.errors import BenchmarkError
-from benchmark.tracking.command import Command, masked, one_line
+from benchmark.tracking.command import Command
+from benchmark.tracking.opening import connect, unreachable
 from benchmark.tracking.record import RunRecord
 
 if TYPE_CHECKING:
@@ -25,18 +20,11 @@ if TYPE_CHECKING:
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
 BATCH, PARAM_BATCH = 1000, 100  # MLflow's limits for one request
+ATTEMPTS = 10
+"""How often drivers that mirror one run at the same moment may get in each other's way; once is rare."""
 LOST_AFTER_S = 7 * 24 * 3600
 """A command on another host that still says RUNNING after this time counts as dead."""
 
-_DEFAULTS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # with MLflow's own values a dead server takes four minutes
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-}
-_ALWAYS = {
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines a run, with the password of the address, where tables and JSON go
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
 _LOCAL_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "file", "")
 
 
@@ -61,48 +49,53 @@ class MlflowStore:
     """
 
     def __init__(self, uri: str, runs: Path) -> None:
-        for name, value in _DEFAULTS.items():
-            os.environ.setdefault(name, value)
-        os.environ.update(_ALWAYS)
-        from mlflow.tracking import MlflowClient
-
-        _quiet()
         self._runs = runs.absolute()
         self._is_local = urlsplit(uri).scheme.partition("+")[0] in _LOCAL_SCHEMES
-        self._uri, self._client = uri, MlflowClient(uri)
+        self._uri, self._client = uri, connect(uri)
         self._experiments: dict[str, str] = {}
         self._parents: dict[str, str] = {}
-        self.ping()
+        self._active = self._all_experiments()
 
     def ping(self) -> None:
         """Raise if the store cannot be reached."""
         self._client.search_experiments(max_results=1)
 
     def mirror(self, record: RunRecord, command: Command) -> Mirrored:
-        """Bring the store's copy of one run up to date; afterwards there is exactly one.
+        """Bring the store's copy of one run up to date; afterwards there is exactly one, in whichever experiment.
 
-        A copy is whole if it bears ``mirror=complete``, which is written last. One that is not, or that shows another
-        result, is deleted and written anew: points cannot be taken back from a run.
+        A copy is whole if it bears ``mirror=complete``, which is written last. One that is not, or that showed another result
+        before, is deleted and written anew: points cannot be taken back from a run.
+
+        Other drivers may mirror the same run at this moment. All of them keep the whole copy with the smallest id, delete the
+        rest, and look again after whatever they have written or deleted: the one who looks last sees what the others left.
         """
         experiment = self._experiment(record.experiment)
-        found = self._client.search_runs([experiment], f"tags.run_key = '{record.run_key}'")
-        kept: str | None = None
-        for run in found:
-            tags = run.data.tags
-            if kept is None and tags.get("mirror") == "complete" and tags.get("result_sha") == record.result_sha:
-                kept = run.info.run_id
-            else:
-                self._client.delete_run(run.info.run_id)
-        if kept is not None:
-            return Mirrored.ALREADY
-        self._write(record, experiment, self._parent(experiment, command))
-        return Mirrored.REPLACED if found else Mirrored.NEW
+        outdated: set[str] | None = None
+        did = Mirrored.ALREADY
+        for _ in range(ATTEMPTS):
+            copies = self._copies(record.run_key)
+            whole = {run.info.run_id: run.data.tags.get("result_sha") for run in copies if self.is_whole(run)}
+            if outdated is None:  # a whole copy that comes later is a rival's and as good, also if its folder holds other numbers
+                outdated = {identity for identity, sha in whole.items() if sha != record.result_sha}
+            kept = min(whole.keys() - outdated, default=None)
+            surplus = [run.info.run_id for run in copies if run.info.run_id != kept]
+            if kept is not None and not surplus:
+                return did
+            if kept is not None:
+                for identity in surplus:
+                    self._client.delete_run(identity)
+                continue
+            did = Mirrored.REPLACED if copies or did is Mirrored.REPLACED else Mirrored.NEW
+            try:
+                self._write(record, experiment, self._parent(experiment, command))
+            except Exception:
+                if not self._has_rival(record.run_key, outdated):
+                    raise
+        return did
 
     def runs(self) -> list[Run]:
         """Everything that mirrors a run, in all experiments, half copies among it."""
-        experiments = _all_pages(self._client.search_experiments)
-        identities = [experiment.experiment_id for experiment in experiments]
-        return _all_pages(partial(self._client.search_runs, identities, "tags.kind = 'run'")) if identities else []
+        return self._search("tags.kind = 'run'")
 
     def download(self, run: Run, name: str, target: Path) -> bytes:
         """The content of one of a run's files.
@@ -128,6 +121,23 @@ class MlflowStore:
             _, parent = self._parents.popitem()
             self._client.set_tag(parent, "status", status.lower())
             self._client.set_terminated(parent, status)
+
+    def _copies(self, run_key: str) -> list[Run]:
+        return self._search(f"tags.run_key = '{run_key}'")
+
+    def _has_rival(self, run_key: str, outdated: set[str]) -> bool:
+        """Whether another driver has finished a copy, and so deleted the one that was being written here."""
+        try:
+            return any(self.is_whole(run) and run.info.run_id not in outdated for run in self._copies(run_key))
+        except Exception:  # the store is gone: what was raised first says more
+            return False
+
+    def _search(self, what: str) -> list[Run]:
+        """The runs of all experiments that match."""
+        return _all_pages(partial(self._client.search_runs, sorted(self._active), what)) if self._active else []
+
+    def _all_experiments(self) -> set[str]:
+        return {experiment.experiment_id for experiment in _all_pages(self._client.search_experiments)}
 
     def _write(self, record: RunRecord, experiment: str, parent: str) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -168,6 +178,7 @@ class MlflowStore:
                 if found.lifecycle_stage != "active":
                     self._client.restore_experiment(identity)
             self._experiments[name] = identity
+            self._active.add(identity)
             self._reap(identity)
         return self._experiments[name]
 
@@ -205,11 +216,6 @@ def open_store(location: str, runs: Path) -> MlflowStore:
         raise unreachable(location, error) from None
 
 
-def unreachable(location: str, error: Exception) -> BenchmarkError:
-    """What to say of a store that cannot be used."""
-    return BenchmarkError(f"MLflow store {masked(location, location)} cannot be used: {one_line(error, location)}")
-
-
 def _all_pages(search: Callable[..., Any]) -> list[Any]:
     """Everything that a search of MLflow finds, which it tells in pages."""
     found, token = [], None
@@ -245,12 +251,3 @@ def _is_dead(run: Run) -> bool:
         return False
     except psutil.Error:
         return True
-
-
-def _quiet() -> None:
-    """Keep migrations and retries off the terminal, and MLflow's own tracebacks: what fails is told once, by the tracker."""
-    if "MLFLOW_LOGGING_LEVEL" not in os.environ:
-        logging.getLogger("mlflow").setLevel(logging.CRITICAL)
-    for name in ("alembic", "urllib3.connectionpool"):
-        if logging.getLogger(name).getEffectiveLevel() < logging.ERROR:
-            logging.getLogger(name).setLevel(logging.ERROR)

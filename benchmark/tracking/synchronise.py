@@ -9,7 +9,8 @@ from pathlib import Path
 from benchmark.errors import BenchmarkError
 from benchmark.store import RunStore
 from benchmark.tracking.command import Command, one_line
-from benchmark.tracking.mlflow_store import Mirrored, MlflowStore, open_store, unreachable
+from benchmark.tracking.mlflow_store import Mirrored, MlflowStore, open_store
+from benchmark.tracking.opening import unreachable
 from benchmark.tracking.record import read_record
 from benchmark.tracking.tracker import INSTALL, is_installed, store_uri
 

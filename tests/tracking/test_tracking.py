@@ -18,7 +18,7 @@ import pytest
 from benchmark import tracking
 from benchmark.errors import BenchmarkError
 from benchmark.tracking import MlflowTracker, NullTracker, make_tracker, sync
-from benchmark.tracking.command import masked, masked_arguments
+from benchmark.tracking.command import Command, masked, masked_arguments
 from benchmark.tracking.mlflow_store import MlflowStore
 from benchmark.tracking.record import CUT, metric_name, read_record
 
@@ -42,6 +42,13 @@ def client(shared: Path) -> Any:
 
     MlflowStore(tracking.tracker.store_uri(None, shared), shared)
     return MlflowClient(tracking.tracker.store_uri(None, shared))
+
+
+def wait_for(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def mirror(shared: Path, *folders: Path, command: str = "run", status: str = "finished") -> MlflowTracker:
@@ -161,6 +168,7 @@ def test_killed_command_does_not_run_for_ever(shared: Path, client: Any, write_r
     ended.wait()
     tracker._command = dataclasses.replace(tracker._command, pid=ended.pid)
     tracker.mirror(folder)  # and no finish()
+    wait_for(lambda: any(run.data.tags.get("mirror") for run in copies(client, folder)))
     parent = copies(client, folder)[0].data.tags["mlflow.parentRunId"]
     assert client.get_run(parent).info.status == "RUNNING"
     mirror(shared, write_run(shared, seed=51))
@@ -266,12 +274,13 @@ def test_a_long_run_is_mirrored_in_a_fraction_of_a_second(shared: Path, client: 
     folder = write_run(shared, seed=100)
     lines = [{"stage": "train", "epoch": e, "seconds": 1.0, **{f"m{i}": 0.1 * i + e for i in range(9)}} for e in range(100)]
     (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    tracker = MlflowTracker(None, shared)
-    tracker.mirror(write_run(shared, seed=101))  # opens the store
+    store = MlflowStore(tracking.tracker.store_uri(None, shared), shared)
+    command = Command.of_this_process("run", 2)
+    store.mirror(read_record(write_run(shared, seed=101)), command)  # creates the experiment and the parent
     started = time.perf_counter()
-    tracker.mirror(folder)
+    store.mirror(read_record(folder), command)
     assert time.perf_counter() - started < 2.0  # 0.2 s on an idle machine
-    tracker.finish("finished")
+    store.finish("FINISHED")
     assert len(client.get_metric_history(copies(client, folder)[0].info.run_id, "train/m8")) == 100
 
 
