@@ -46,6 +46,7 @@ class Command:
     def of_this_process(cls, name: str, cells: int) -> Command:
         """The command that this process runs; its words come from ``sys.argv``."""
         line = " ".join(["python -m benchmark", *map(shlex.quote, masked_arguments(sys.argv[1:]))])
+        line = line.encode("utf-8", "replace").decode()  # a file's name need not be UTF-8
         return cls(masked(name), cells, line, socket.gethostname(), os.getpid(), int(time.time() * 1000))
 
 

@@ -133,6 +133,11 @@ def test_postgresql_without_a_server_of_mlflow(
     for folder in folders:
         check_exact(client_of(postgresql), folder, copies)
     assert [result["run_key"] for result in read_results(runs, postgresql)] == sorted(folder.name for folder in folders)
+    hostile = write_run(
+        runs, 7, name="d" * 600, note="nul \0, half a character \udcff, € " + "x" * 9000
+    )  # PostgreSQL is strict where sqlite is not
+    assert sync(runs, postgresql).failed == {}
+    check_exact(client_of(postgresql), hostile, copies)
     assert main(["sync", "--runs", str(runs), "--tracking-uri", postgresql.replace("cluster-word-81", "other-word-82")]) == 2
     said = capsys.readouterr().err
     assert "authentication failed" in said and "word-8" not in said and len(said.splitlines()) == 1
