@@ -22,6 +22,7 @@ DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
 BATCH, PARAM_BATCH = 1000, 100  # MLflow's limits for one request
 ATTEMPTS = 10
 """How often drivers that mirror one run at the same moment may get in each other's way; once is rare."""
+RETRIES = 2
 LOST_AFTER_S = 7 * 24 * 3600
 """A command on another host that still says RUNNING after this time counts as dead."""
 
@@ -69,9 +70,11 @@ class MlflowStore:
         Other drivers may mirror the same run at this moment. All of them keep the whole copy with the smallest id, delete the
         rest, and look again after whatever they have written or deleted: the one who looks last sees what the others left.
         """
+        from mlflow.exceptions import MlflowException
+
         experiment = self._experiment(record.experiment)
         outdated: set[str] | None = None
-        did = Mirrored.ALREADY
+        did, failures = Mirrored.ALREADY, 0
         for _ in range(ATTEMPTS):
             copies = self._copies(record.run_key)
             whole = {run.info.run_id: run.data.tags.get("result_sha") for run in copies if self.is_whole(run)}
@@ -88,8 +91,9 @@ class MlflowStore:
             did = Mirrored.REPLACED if copies or did is Mirrored.REPLACED else Mirrored.NEW
             try:
                 self._write(record, experiment, self._parent(experiment, command))
-            except Exception:
-                if not self._has_rival(record.run_key, outdated):
+            except MlflowException:
+                # another driver has deleted this copy, or has made the row of the same data set: the next look or try settles it
+                if (failures := failures + 1) > RETRIES:
                     raise
         return did
 
@@ -124,13 +128,6 @@ class MlflowStore:
 
     def _copies(self, run_key: str) -> list[Run]:
         return self._search(f"tags.run_key = '{run_key}'")
-
-    def _has_rival(self, run_key: str, outdated: set[str]) -> bool:
-        """Whether another driver has finished a copy, and so deleted the one that was being written here."""
-        try:
-            return any(self.is_whole(run) and run.info.run_id not in outdated for run in self._copies(run_key))
-        except Exception:  # the store is gone: what was raised first says more
-            return False
 
     def _search(self, what: str) -> list[Run]:
         """The runs of all experiments that match."""

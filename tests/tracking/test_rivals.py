@@ -109,3 +109,39 @@ def test_a_copy_that_another_driver_deletes_is_no_failure_but_a_full_disk_is(
         patch.setattr(mine._client, "log_inputs", full)
         mine.mirror(record, command)
     assert mine.mirror(record, command) is Mirrored.REPLACED
+
+
+def test_a_row_that_another_driver_has_just_made_is_tried_again(
+    stores: tuple[MlflowStore, MlflowStore], tmp_path: Path, write_run: Writer, copies: Copies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL: duplicate key value violates unique constraint "dataset_pk"."""
+    from mlflow.exceptions import MlflowException
+
+    mine, _ = stores
+    folder, command = write_run(tmp_path, next(SEEDS)), Command.of_this_process("sync", 1)
+
+    def taken() -> None:
+        raise MlflowException("duplicate key value violates unique constraint")
+
+    between(monkeypatch, mine, taken, "log_inputs")
+    mine.mirror(read_record(folder), command)
+    (run,) = copies(mine._client, folder)
+    assert run.data.tags["mirror"] == "complete"
+
+
+def test_a_server_that_refuses_a_run_is_asked_three_times(
+    stores: tuple[MlflowStore, MlflowStore], tmp_path: Path, write_run: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.exceptions import MlflowException
+
+    mine, _ = stores
+    record, asked = read_record(write_run(tmp_path, next(SEEDS))), []
+
+    def refuse(*_: Any, **__: Any) -> None:
+        asked.append(1)
+        raise MlflowException("not allowed")
+
+    monkeypatch.setattr(mine._client, "log_inputs", refuse)
+    with pytest.raises(MlflowException, match="not allowed"):
+        mine.mirror(record, Command.of_this_process("sync", 1))
+    assert len(asked) == 3

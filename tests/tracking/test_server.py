@@ -148,7 +148,7 @@ import sys
 import time
 from pathlib import Path
 from benchmark.tracking import sync
-sys.exit(" ".join(sync(Path(sys.argv[1]), sys.argv[2]).failed.values()))
+sys.exit(" ".join(sync(Path(sys.argv[1]), sys.argv[2]).failed.values()) or None)
 """
 
 
