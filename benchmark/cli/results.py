@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli.options import FORMATS, AsJson, Format, Plugins, Runs, TrackingUri, check_choice, parse_seeds, registry_of
-from benchmark.cli.output import note, write, write_json, write_table
+from benchmark.cli.output import note, warnings_shown, write, write_json, write_table
 from benchmark.errors import BenchmarkError
 from benchmark.tasks import TASKS
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 200
 """Characters of a table that goes to a file or a pipe."""
+
+SOURCES = ("files", "mlflow")
 
 Names = Annotated[str | None, typer.Option(metavar="LIST", help="Only these, commas between.", show_default=False)]
 
@@ -130,21 +132,25 @@ def report(
             "--task", metavar="TASK", help="Only runs of this kind of labels: classification, segmentation, bags.", show_default=False
         ),
     ] = None,
+    source: Annotated[
+        str, typer.Option("--from", metavar="SOURCE", help="Where results are read: files, of --runs, or mlflow, their mirror.")
+    ] = "files",
+    tracking_uri: TrackingUri = None,
     plugin: Plugins = None,
 ) -> int:
-    """Compare the runs of a folder."""
+    """Compare the runs of a folder, or of its mirror in MLflow."""
     check_choice("--format", fmt, FORMATS)
+    check_choice("--from", source, SOURCES)
     wanted = None if seeds is None else parse_seeds(seeds)
-    store = existing_store(runs)
-    registry = registry_of(plugin)
-    results = [{**row, "stale": current_status(store, registry, row["run_key"]) == "stale"} for row in store.rows()]
-    if not results:
-        raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
     if task is not None:
         check_choice("--task", task, TASKS)
+    registry = registry_of(plugin)
+    results = [{**row, "stale": _is_stale(row, registry)} for row in _results(source, runs, tracking_uri)]
+    if task is not None:
         results = [row for row in results if (row.get("data") or {}).get("task", "classification") == task]
         if not results:
-            raise BenchmarkError(f"no finished runs of {task} in {runs}; see: python -m benchmark status --runs {runs}")
+            place = f"{runs}; see: python -m benchmark status --runs {runs}" if source == "files" else "the MLflow store; leave --task out"
+            raise BenchmarkError(f"no finished runs of {task} in {place}")
     if baseline is not None:  # a default may be absent: there are no differences then
         plans = [row["spec"] for row in results]
         check_choice("--baseline", baseline, {str(s["method"]["name"]) for s in plans} | set(filter(None, map(_method_label, plans))))
@@ -153,6 +159,32 @@ def report(
     if out is not None:
         note(f"written: {out}")
     return 0
+
+
+def _results(source: str, runs: Path, tracking_uri: str | None) -> list[dict[str, Any]]:
+    """The contents of ``result.json`` of all runs, sorted by key; BenchmarkError if there are none."""
+    if source == "mlflow":
+        from benchmark.tracking import read_results
+
+        with warnings_shown():
+            return read_results(runs, tracking_uri)
+    if tracking_uri is not None:
+        raise BenchmarkError("--tracking-uri says nothing of files; add --from mlflow, or leave it out")
+    results = list(existing_store(runs).rows())
+    if not results:
+        raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
+    return results
+
+
+def _is_stale(result: dict[str, Any], registry: Registry) -> bool:
+    """Whether other code made the result; False if its plugins are not to be found here."""
+    from benchmark.code_hash import code_hash
+    from benchmark.spec import RunSpec
+
+    try:
+        return result.get("code_hash") != code_hash(RunSpec.from_dict(result["spec"]), registry)
+    except (BenchmarkError, OSError, SyntaxError, KeyError, TypeError, ValueError):
+        return False
 
 
 def _method_label(spec: dict[str, Any]) -> str | None:

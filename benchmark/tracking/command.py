@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-_USERINFO = re.compile(r"://[^\s/]*@")
+_USERINFO = re.compile(r"://(?:[^\s/]*|[^\s/:@]*:\S*)@")  # SQLAlchemy takes a password with slashes
+_PASSWORD = re.compile(r"://[^\s/:@]*:(\S*)@")
+_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _QUERY_SECRET = re.compile(r"(?i)([?&][^=&\s]*(?:pass|secret|token|key|sig)[^=&\s]*=)[^&\s)]+")
 _SECRET_OPTION = re.compile(r"(?i)(?:^|[-_.])(?:password|passwd|secret|token|api[-_]?key|credentials?)$")
 MASK = "***"
@@ -43,19 +46,19 @@ class Command:
     def of_this_process(cls, name: str, cells: int) -> Command:
         """The command that this process runs; its words come from ``sys.argv``."""
         line = " ".join(["python -m benchmark", *map(shlex.quote, masked_arguments(sys.argv[1:]))])
+        line = line.encode("utf-8", "replace").decode()  # a file's name need not be UTF-8
         return cls(masked(name), cells, line, socket.gethostname(), os.getpid(), int(time.time() * 1000))
 
 
 def masked(text: str, uri: str = "") -> str:
-    """The text with the user and password of every address replaced, and those of ``uri`` wherever they occur."""
+    """The text without the user and password of any address, without the password of ``uri`` and the secrets of MLflow's variables."""
     text = _QUERY_SECRET.sub(rf"\1{MASK}", _USERINFO.sub(f"://{MASK}@", text))
-    try:
-        password = urlsplit(uri).password or ""
-    except ValueError:  # a URI that is none
-        return text
-    for written in {password, unquote(password)}:
-        if len(written) >= _SHORTEST:
-            text = text.replace(written, MASK)
+    secrets = [os.environ.get(name, "") for name in _VARIABLES] + _PASSWORD.findall(uri)
+    with contextlib.suppress(ValueError):  # a URI that is none
+        secrets.append(urlsplit(uri).password or "")
+    written = {form for secret in secrets for form in (secret, unquote(secret)) if len(secret) >= _SHORTEST}
+    for secret in sorted(written, key=len, reverse=True):
+        text = text.replace(secret, MASK)
     return text
 
 

@@ -1,20 +1,18 @@
-"""One MLflow store, through its client only: the fluent API keeps global state that leaks between runs.
-
-Only a command's driver opens a store. Several processes that open a new sqlite store together crash in its migration.
-"""
+"""One MLflow store, through its client only: the fluent API keeps global state that leaks between runs. Only drivers open stores."""
 
 from __future__ import annotations
 
-import logging
-import os
 import socket
 import time
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from benchmark.tracking.command import Command
+from benchmark.tracking.opening import connect, unreachable
 from benchmark.tracking.record import RunRecord
 
 if TYPE_CHECKING:
@@ -22,14 +20,12 @@ if TYPE_CHECKING:
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
 BATCH, PARAM_BATCH = 1000, 100  # MLflow's limits for one request
+ATTEMPTS = 10
+"""How often drivers that mirror one run at the same moment may get in each other's way; once is rare."""
+RETRIES = 2
 LOST_AFTER_S = 7 * 24 * 3600
 """A command on another host that still says RUNNING after this time counts as dead."""
 
-_DEFAULTS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # with MLflow's own values a dead server takes four minutes
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-}
 _LOCAL_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "file", "")
 
 
@@ -54,43 +50,74 @@ class MlflowStore:
     """
 
     def __init__(self, uri: str, runs: Path) -> None:
-        for name, value in _DEFAULTS.items():
-            os.environ.setdefault(name, value)
-        from mlflow.tracking import MlflowClient
-
-        _quiet()
         self._runs = runs.absolute()
         self._is_local = urlsplit(uri).scheme.partition("+")[0] in _LOCAL_SCHEMES
-        if self._is_local:
-            self._runs.mkdir(parents=True, exist_ok=True)
-        self._client = MlflowClient(uri)
+        self._uri, self._client = uri, connect(uri)
         self._experiments: dict[str, str] = {}
         self._parents: dict[str, str] = {}
-        self.ping()
+        self._active = self._all_experiments()
 
     def ping(self) -> None:
         """Raise if the store cannot be reached."""
         self._client.search_experiments(max_results=1)
 
     def mirror(self, record: RunRecord, command: Command) -> Mirrored:
-        """Bring the store's copy of one run up to date; afterwards there is exactly one.
+        """Bring the store's copy of one run up to date; afterwards there is exactly one, in whichever experiment.
 
-        A copy is whole if it bears ``mirror=complete``, which is written last. One that is not, or that shows another
-        result, is deleted and written anew: points cannot be taken back from a run.
+        A copy is whole if it bears ``mirror=complete``, which is written last. One that is not, or that showed another result
+        before, is deleted and written anew: points cannot be taken back from a run.
+
+        Other drivers may mirror the same run at this moment. All of them keep the whole copy with the smallest id, delete the
+        rest, and look again after whatever they have written or deleted: the one who looks last sees what the others left.
         """
+        from mlflow.exceptions import MlflowException
+
         experiment = self._experiment(record.experiment)
-        found = self._client.search_runs([experiment], f"tags.run_key = '{record.run_key}'")
-        kept: str | None = None
-        for run in found:
-            tags = run.data.tags
-            if kept is None and tags.get("mirror") == "complete" and tags.get("result_sha") == record.result_sha:
-                kept = run.info.run_id
-            else:
-                self._client.delete_run(run.info.run_id)
-        if kept is not None:
-            return Mirrored.ALREADY
-        self._write(record, experiment, self._parent(experiment, command))
-        return Mirrored.REPLACED if found else Mirrored.NEW
+        outdated: set[str] | None = None
+        did, failures = Mirrored.ALREADY, 0
+        for _ in range(ATTEMPTS):
+            copies = self._copies(record.run_key)
+            whole = {run.info.run_id: run.data.tags.get("result_sha") for run in copies if self.is_whole(run)}
+            if outdated is None:  # a whole copy that comes later is a rival's and as good, also if its folder holds other numbers
+                outdated = {identity for identity, sha in whole.items() if sha != record.result_sha}
+            kept = min(whole.keys() - outdated, default=None)
+            surplus = [run.info.run_id for run in copies if run.info.run_id != kept]
+            if kept is not None and not surplus:
+                return did
+            if kept is not None:
+                for identity in surplus:
+                    self._client.delete_run(identity)
+                continue
+            did = Mirrored.REPLACED if copies or did is Mirrored.REPLACED else Mirrored.NEW
+            try:
+                self._write(record, experiment, self._parent(experiment, command))
+            except MlflowException:
+                # another driver has deleted this copy, or has made the row of the same data set: the next look or try settles it
+                if (failures := failures + 1) > RETRIES:
+                    raise
+        return did
+
+    def runs(self) -> list[Run]:
+        """Everything that mirrors a run, in all experiments, half copies among it."""
+        return self._search("tags.kind = 'run'")
+
+    def download(self, run: Run, name: str, target: Path) -> bytes:
+        """The content of one of a run's files.
+
+        Args:
+            name: of the file.
+            target: where it may be put; it must not exist.
+        """
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        # The client's own way takes nine times as long: it asks for the run, and lists its folder, each time.
+        get_artifact_repository(run.info.artifact_uri, tracking_uri=self._uri)._download_file(name, str(target))
+        return target.read_bytes()
+
+    @staticmethod
+    def is_whole(run: Run) -> bool:
+        """Whether the copy was written to its end."""
+        return bool(run.data.tags.get("mirror") == "complete")
 
     def finish(self, status: str) -> None:
         """Close the parent runs of this command with ``FINISHED``, ``FAILED`` or ``KILLED``."""
@@ -98,6 +125,16 @@ class MlflowStore:
             _, parent = self._parents.popitem()
             self._client.set_tag(parent, "status", status.lower())
             self._client.set_terminated(parent, status)
+
+    def _copies(self, run_key: str) -> list[Run]:
+        return self._search(f"tags.run_key = '{run_key}'")
+
+    def _search(self, what: str) -> list[Run]:
+        """The runs of all experiments that match."""
+        return _all_pages(partial(self._client.search_runs, sorted(self._active), what)) if self._active else []
+
+    def _all_experiments(self) -> set[str]:
+        return {experiment.experiment_id for experiment in _all_pages(self._client.search_experiments)}
 
     def _write(self, record: RunRecord, experiment: str, parent: str) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -138,6 +175,7 @@ class MlflowStore:
                 if found.lifecycle_stage != "active":
                     self._client.restore_experiment(identity)
             self._experiments[name] = identity
+            self._active.add(identity)
             self._reap(identity)
         return self._experiments[name]
 
@@ -167,6 +205,25 @@ class MlflowStore:
                 self._client.set_terminated(run.info.run_id, "KILLED")
 
 
+def open_store(location: str, runs: Path) -> MlflowStore:
+    """The store of a URI. Raises BenchmarkError if it cannot be reached."""
+    try:
+        return MlflowStore(location, runs)
+    except Exception as error:
+        raise unreachable(location, error) from None
+
+
+def _all_pages(search: Callable[..., Any]) -> list[Any]:
+    """Everything that a search of MLflow finds, which it tells in pages."""
+    found, token = [], None
+    while True:
+        page = search(max_results=BATCH, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
 def _dataset_input(record: RunRecord) -> Any:
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
@@ -191,12 +248,3 @@ def _is_dead(run: Run) -> bool:
         return False
     except psutil.Error:
         return True
-
-
-def _quiet() -> None:
-    """Keep migrations and retries off the terminal, and MLflow's own tracebacks: what fails is told once, by the tracker."""
-    if "MLFLOW_LOGGING_LEVEL" not in os.environ:
-        logging.getLogger("mlflow").setLevel(logging.CRITICAL)
-    for name in ("alembic", "urllib3.connectionpool"):
-        if logging.getLogger(name).getEffectiveLevel() < logging.ERROR:
-            logging.getLogger(name).setLevel(logging.ERROR)

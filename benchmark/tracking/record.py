@@ -20,6 +20,8 @@ PARAM_LIMIT = 6000
 """Characters that MLflow keeps of a parameter."""
 TAG_LIMIT = 5000
 NAME_LIMIT = 250
+EXPERIMENT_LIMIT = 256
+"""Of an experiment's name; sqlite takes more, PostgreSQL refuses it."""
 SYSTEM_LINES = 1000
 """Lines of ``system.jsonl`` that are mirrored at most; a longer file is thinned evenly."""
 SAMPLES_LIMIT = 5_000_000
@@ -122,7 +124,7 @@ def _experiment(dataset: str, protocol: Mapping[str, Any], sweep: str | None = N
         return f"{_cut(dataset, 400)} / sweep-{sweep[:80]}"
     values = {key: value for key, value in protocol.items() if key != "name"}  # as in the run's key: a name changes nothing
     digest = hashlib.sha256(canonical_json(values).encode()).hexdigest()[:8]
-    return f"{_cut(dataset, 400)} / {protocol['name'][:80]}-{digest}"
+    return f"{_cut(dataset, EXPERIMENT_LIMIT - 92)} / {_cut(protocol['name'], 80)}-{digest}"
 
 
 def _params(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -238,4 +240,6 @@ def _first(values: Mapping[str, Any], *keys: str) -> Any:
 
 
 def _cut(text: str, limit: int) -> str:
+    """The text, cut, without what databases refuse: NUL, and half characters of file names that are no UTF-8."""
+    text = text.replace("\0", "�").encode("utf-8", "replace").decode()
     return text if len(text) <= limit else text[: limit - len(CUT)] + CUT
