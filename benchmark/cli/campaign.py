@@ -13,7 +13,7 @@ import typer
 
 from benchmark.cli import options as opt
 from benchmark.cli.cells import count, identity
-from benchmark.cli.output import aside, note, warnings_shown, write_json, write_table
+from benchmark.cli.output import aside, note, warnings_shown
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
@@ -92,18 +92,21 @@ def make_plan(registry: Registry, cells: Sequence[RunSpec], conditions: Conditio
     from benchmark.store import RunStore
 
     with aside(), warnings_shown(told):
-        plan = driver.plan(registry, cells, RunStore(conditions.runs), conditions.stale, conditions.retry_failed)
+        store, device = RunStore(conditions.runs), _device_name(conditions)
+        plan = driver.plan(registry, cells, store, conditions.stale, conditions.retry_failed, device)
     if plan.pending and not conditions.dry_run:
         opt.check_devices(conditions.device, conditions.gpu_ids)
     return plan
 
 
 def announce(plan: Plan, what: str, conditions: Conditions) -> None:
-    """The plan in one line and, for ``--dry-run``, as a table of the cells."""
+    """The plan in one line and, for ``--dry-run``, as a table of the cells and what they will cost."""
+    from benchmark.cli.dry_run import print_plan
+
     if not conditions.quiet:
-        note(f"{what}: {_to_do(plan, max(_jobs(plan, conditions), len(conditions.gpu_ids)))}")
+        note(f"{what}: {_to_do(plan, _slots(plan, conditions))}")
     if conditions.dry_run:
-        _print_plan(plan, conditions.fmt)
+        print_plan(plan, conditions.fmt, _slots(plan, conditions))
 
 
 def make_data_ready(plan: Plan, registry: Registry, conditions: Conditions, told: set[str]) -> None:
@@ -181,10 +184,11 @@ def _to_do(plan: Plan, jobs: int) -> str:
     states = ", ".join(f"{number} {status}" for status, number in plan.counts.items())
     if not plan.pending:
         return f"{states}; nothing to run"
-    if plan.estimate_seconds is None:
+    expected_seconds = plan.wall_seconds(jobs)
+    if expected_seconds is None:
         expected = "no estimate yet"
     else:
-        expected = f"about {duration(plan.estimate_seconds / jobs)}"
+        expected = f"about {duration(expected_seconds)}"
         if plan.unestimated:
             expected += f" and {count(plan.unestimated, 'cells')} without estimate"
     return f"{states}; {len(plan.pending)} to run, {expected}"
@@ -197,25 +201,6 @@ def _may_not_fit(spec: RunSpec, registry: Registry) -> bool:
     a_users = not instantiate_dataset(registry, spec.dataset).labels_are_truth
     reads = any(part.fingerprint is not None for part in spec.noise.parts or (spec.noise,))
     return bool(thinned) or a_users or reads or instantiate_noise(registry, spec.noise).is_particular
-
-
-def _print_plan(plan: Plan, fmt: str) -> None:
-    rows = [
-        {
-            "run_key": cell.key,
-            "method": cell.spec.labels["method"],
-            "dataset": cell.spec.labels["dataset"],
-            "noise": cell.spec.labels["noise"],
-            "seed": cell.spec.seed,
-            "status": str(cell.status),
-            "action": "run" if cell.pending else "keep",
-        }
-        for cell in plan.cells
-    ]
-    if fmt == "json":
-        write_json(rows)
-    else:
-        write_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _print_failures(campaign: CampaignResult, options: WorkerOptions) -> None:
@@ -248,6 +233,23 @@ def repeat_command(key: str, options: WorkerOptions) -> str:
     if options.threads != 1:
         words += ["--threads", str(options.threads)]
     return shlex.join(words)
+
+
+def _slots(plan: Plan, conditions: Conditions) -> int:
+    """How many runs go on at a time."""
+    return max(_jobs(plan, conditions), len(conditions.gpu_ids))
+
+
+def _device_name(conditions: Conditions) -> str | None:
+    """What ``host.device`` of this command's results will say; None where that is not known."""
+    from benchmark.system_metrics import gpus
+
+    device = conditions.worker.device
+    found = [] if device == "cpu" else gpus()
+    if not found:
+        return "cpu" if device in ("cpu", "auto") else None
+    chosen = (conditions.gpu_ids or [device.partition(":")[2]])[0]
+    return found[int(chosen)].name if chosen.isdigit() and int(chosen) < len(found) else found[0].name
 
 
 def _jobs(plan: Plan, conditions: Conditions) -> int:
