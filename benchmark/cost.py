@@ -17,13 +17,13 @@ import functools
 import heapq
 import math
 import statistics
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmark.spec import canonical_json
 
-__all__ = ["CostModel", "Estimate", "wall_seconds"]
+__all__ = ["CostModel", "Estimate", "Traits", "traits_of", "wall_seconds"]
 
 FEWEST_FOR_INTERVAL = 3
 """Runs below which their scatter says nothing."""
@@ -51,7 +51,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class _Traits:
+class Traits:
     """What decides how long a cell takes."""
 
     method: str  # its name
@@ -66,7 +66,7 @@ class _Traits:
 class _Run:
     """A finished run."""
 
-    traits: _Traits
+    traits: Traits
     seconds: float
     device: str | None
     finished: str
@@ -105,11 +105,11 @@ class CostModel:
         if self._runs.pop(key, None) is not None:
             self._index = None
 
-    def predict(self, spec: Mapping[str, Any]) -> Estimate | None:
+    def predict(self, cell: Mapping[str, Any] | Traits) -> Estimate | None:
         """The expected duration of a cell, as :meth:`benchmark.spec.RunSpec.to_dict` writes it; None if no run here is like it."""
         if self._index is None:
             self._index = _Index(self._runs.values(), self._device)
-        return self._index.estimate(_traits(spec))
+        return self._index.estimate(cell if isinstance(cell, Traits) else traits_of(cell))
 
 
 class _Index:
@@ -129,7 +129,7 @@ class _Index:
                     self._groups.setdefault(group, []).append(run)
         self.estimate = functools.cache(self._estimate)
 
-    def _estimate(self, cell: _Traits) -> Estimate | None:
+    def _estimate(self, cell: Traits) -> Estimate | None:
         known = self._sizes.get(cell.images)
         shape = known.shape if known else ""
         for basis, group in zip(BASES, _groups(cell, shape), strict=False):
@@ -138,7 +138,7 @@ class _Index:
                 return _summary(found, basis)
         return None
 
-    def _scaled(self, run: _Run, cell: _Traits) -> float | None:
+    def _scaled(self, run: _Run, cell: Traits) -> float | None:
         """The seconds of a run if it had the cell's epochs and samples; None where the samples of either are not known."""
         epochs = cell.epochs / run.traits.epochs
         if (run.traits.images, run.traits.subset) == (cell.images, cell.subset):
@@ -146,7 +146,7 @@ class _Index:
         samples = self._samples(cell)
         return None if not samples or not run.samples else run.seconds * epochs * samples / run.samples
 
-    def _samples(self, cell: _Traits) -> float | None:
+    def _samples(self, cell: Traits) -> float | None:
         """How many samples a cell trains on, from a run on the same data, whatever its subset."""
         known = self._sizes.get(cell.images)
         if known is None or not known.samples or not known.pool:
@@ -161,12 +161,18 @@ class _Index:
         return None if pool is None else known.samples * pool / known.pool
 
 
-def wall_seconds(durations: Iterable[float], slots: int) -> float:
+def wall_seconds(durations: Iterable[float], slots: int, busy: Sequence[float] = ()) -> float:
     """When the last of these ends if each free slot takes the longest that is left; 0.0 of nothing.
+
+    Args:
+        durations: seconds each.
+        slots: how many run at a time, at least one.
+        busy: for how long the first slots are taken.
 
     Longest first is at most a third longer than the best order (Graham, Bounds on multiprocessing timing anomalies, 1969).
     """
-    free = [0.0] * max(1, slots)
+    free = [*busy, *([0.0] * (max(1, slots) - len(busy)))]
+    heapq.heapify(free)
     for seconds in sorted(durations, reverse=True):
         heapq.heapreplace(free, free[0] + seconds)
     return max(free)
@@ -180,7 +186,7 @@ def _run(result: Mapping[str, Any]) -> _Run | None:
     tiles, images, val = data.get("tiles_train"), data.get("n_train"), data.get("n_val")
     samples = tiles if isinstance(tiles, int) else images if isinstance(images, int) else None
     return _Run(
-        _traits(result["spec"]),
+        traits_of(result["spec"]),
         float(seconds),
         None if host.get("device") is None else str(host["device"]),
         str(result.get("finished") or ""),
@@ -190,10 +196,11 @@ def _run(result: Mapping[str, Any]) -> _Run | None:
     )
 
 
-def _traits(spec: Mapping[str, Any]) -> _Traits:
+def traits_of(spec: Mapping[str, Any]) -> Traits:
+    """What counts of a cell; KeyError, TypeError, ValueError or AttributeError for what is no spec."""
     method, dataset, protocol = spec["method"], spec["dataset"], spec["protocol"]
     own = {name: value for name, value in dataset["params"].items() if name not in ("subset", "label_file")}
-    return _Traits(
+    return Traits(
         method=str(method["name"]),
         setting=canonical_json([method, protocol.get("batch_size")]),
         images=canonical_json([dataset["name"], own]),
@@ -203,7 +210,7 @@ def _traits(spec: Mapping[str, Any]) -> _Traits:
     )
 
 
-def _groups(traits: _Traits, shape: str) -> list[Hashable]:
+def _groups(traits: Traits, shape: str) -> list[Hashable]:
     """What a run or a cell is like, from the narrowest to the widest; the last only where the shape of its images is known."""
     named = (traits.method, traits.network)
     same = (*named, traits.images, traits.setting)

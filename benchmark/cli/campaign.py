@@ -36,6 +36,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the cells and wha
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the table and failures only.")]
 
 
+MOST_FAILURES = 10
+"""Up to so many cells that ended badly have a line each; more are grouped by cause."""
+
+
 @dataclass(frozen=True)
 class Conditions:
     """How the cells of a command are run, whatever they are; the options of the same names.
@@ -204,12 +208,18 @@ def _may_not_fit(spec: RunSpec, registry: Registry) -> bool:
 
 
 def _print_failures(campaign: CampaignResult, options: WorkerOptions) -> None:
-    """One line a cell that ended badly: why, where its log is, and how to repeat it."""
+    """One line a cell that ended badly: why, where its log is, and how to repeat it; of many, one line a cause."""
+    from benchmark.failures import Failure, group_failures, printable
+
     store = campaign.plan.store
-    for cell, outcome in campaign.bad:
-        log = store.folder(cell.key) / "log.txt"
+    failures = [Failure(cell.key, f"{outcome.status}  {cell.label}", outcome.message or "no message") for cell, outcome in campaign.bad]
+    for failure in failures if len(failures) <= MOST_FAILURES else ():
+        log = store.folder(failure.key) / "log.txt"
         place = f"; log: {log}" if log.exists() else ""
-        note(f"{outcome.status}  {cell.label}: {outcome.message or 'no message'}{place}; repeat: {repeat_command(cell.key, options)}")
+        note(f"{failure.label}: {printable(failure.message)}{place}; repeat: {repeat_command(failure.key, options)}")
+    for group in group_failures(failures) if len(failures) > MOST_FAILURES else ():
+        example = f"e.g. {group.example.label}; repeat: {repeat_command(group.example.key, options)}"
+        note(f"{count(group.count, 'cells')}: {group.cause}; {example}")
     if any(cell.ended in ("failed", "diverged") for cell in campaign.plan.cells):
         note("cells that ended so before are not run again; --retry-failed runs them")
 
