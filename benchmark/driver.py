@@ -9,18 +9,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import statistics
+import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmark.code_hash import code_hash
+from benchmark.cost import CostModel, Estimate, wall_seconds
 from benchmark.engines.base import Engine, Job, Outcome
 from benchmark.errors import BenchmarkError, unknown_name
 from benchmark.lease import BusyError
-from benchmark.spec import RunSpec, canonical_json
+from benchmark.spec import RunSpec
 from benchmark.store import RunStore, Status
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Cell:
         pending: whether it is to run.
         ended: for a cell that is left as it is, how it ended (``done``, ``skipped``, ``diverged``, ``failed``), else None.
         message: the reason of that end.
-        seconds: the expected duration, None if nothing like it has run here.
+        estimate: of its duration, None if it is not to run or nothing like it has run here.
     """
 
     spec: RunSpec
@@ -61,7 +62,7 @@ class Cell:
     pending: bool
     ended: str | None = None
     message: str = ""
-    seconds: float | None = None
+    estimate: Estimate | None = None
 
     @property
     def label(self) -> str:
@@ -89,15 +90,22 @@ class Plan:
         return {status.value: found[status] for status in Status if found[status]}
 
     @property
-    def estimate_seconds(self) -> float | None:
-        """Expected worker seconds of those pending cells whose like has run in this folder; None if there are none."""
-        known = [cell.seconds for cell in self.pending if cell.seconds is not None]
-        return sum(known) if known else None
+    def longest_first(self) -> list[Cell]:
+        """The cells to run in the order that keeps the slots busy to the end: those that nothing is known of, then by expected duration.
+
+        Among equals their order stays, and no order changes a number.
+        """
+        return sorted(self.pending, key=lambda cell: -math.inf if cell.estimate is None else -cell.estimate.seconds)
+
+    def wall_seconds(self, slots: int) -> float | None:
+        """Expected seconds until those pending cells have run whose like has run in this folder; None if there are none."""
+        known = [cell.estimate.seconds for cell in self.pending if cell.estimate is not None]
+        return wall_seconds(known, slots) if known else None
 
     @property
     def unestimated(self) -> int:
-        """How many pending cells :attr:`estimate_seconds` says nothing about."""
-        return sum(cell.seconds is None for cell in self.pending)
+        """How many pending cells :meth:`wall_seconds` says nothing about."""
+        return sum(cell.estimate is None for cell in self.pending)
 
 
 @dataclass
@@ -127,7 +135,14 @@ class CampaignResult:
         return 1 if self.bad else 0
 
 
-def plan(registry: Registry, cells: Iterable[RunSpec], store: RunStore, stale: str = "rerun", retry_failed: bool = False) -> Plan:
+def plan(
+    registry: Registry,
+    cells: Iterable[RunSpec],
+    store: RunStore,
+    stale: str = "rerun",
+    retry_failed: bool = False,
+    device: str | None = None,
+) -> Plan:
     """Look at the folder of every cell and decide which are to run. Writes nothing.
 
     Args:
@@ -136,6 +151,7 @@ def plan(registry: Registry, cells: Iterable[RunSpec], store: RunStore, stale: s
         store: the runs folder.
         stale: ``rerun`` what other code has made, ``keep`` it, or raise an ``error``.
         retry_failed: run failed and diverged cells again, from the start.
+        device: the runs of which device tell how long the cells will take; see :class:`benchmark.cost.CostModel`.
 
     Raises:
         BenchmarkError: an unknown policy, or stale cells under ``error``.
@@ -149,14 +165,13 @@ def plan(registry: Registry, cells: Iterable[RunSpec], store: RunStore, stale: s
             f"{len(outdated)} of {len(found)} cells were made by other code, e.g. {outdated[0].key} ({outdated[0].label}); "
             "--stale rerun runs them again, --stale keep takes them as they are"
         )
-    return Plan(tuple(_with_estimates(found, store)), store)
+    return Plan(tuple(_with_estimates(found, store, device)), store)
 
 
 def _cell(spec: RunSpec, registry: Registry, store: RunStore, stale: str, retry_failed: bool) -> Cell:
     key, code = spec.key(), code_hash(spec, registry)
-    status = store.status(key, code)
-    if status is Status.DONE or (status is Status.STALE and stale != "rerun"):
-        result = store.result(key) or {}
+    status, result = store.look(key, code)
+    if result is not None and (status is Status.DONE or (status is Status.STALE and stale != "rerun")):
         ended, message = str(result.get("status", "done")), str(result.get("reason") or "")
         if ended == "diverged" and retry_failed:
             return Cell(spec, key, code, status, pending=True)
@@ -172,24 +187,14 @@ def _reason(store: RunStore, key: str) -> str:
     return " ".join((message if kind == BenchmarkError.__name__ else f"{kind}: {message}").split())
 
 
-def _with_estimates(cells: Sequence[Cell], store: RunStore) -> list[Cell]:
-    """Give each pending cell the median duration of the finished runs of its kind."""
+def _with_estimates(cells: Sequence[Cell], store: RunStore, device: str | None) -> list[Cell]:
+    """Give each pending cell what the finished runs of the folder tell of its duration."""
     if not any(cell.pending for cell in cells):
         return list(cells)
-    seen: dict[str, list[float]] = {}
+    model = CostModel(device)
     for row in store.rows():
-        seconds = (row.get("cost") or {}).get("seconds")
-        if row.get("status") == "done" and isinstance(seconds, (int, float)):
-            with contextlib.suppress(KeyError, TypeError, AttributeError):
-                seen.setdefault(_kind_of(row["spec"]), []).append(float(seconds))
-    medians = {kind: statistics.median(durations) for kind, durations in seen.items()}
-    return [dataclasses.replace(cell, seconds=medians.get(_kind_of(cell.spec.to_dict()))) if cell.pending else cell for cell in cells]
-
-
-def _kind_of(spec: Mapping[str, Any]) -> str:
-    """What decides how long a run takes: method, data, backbone, epochs."""
-    method, dataset, protocol = spec["method"], spec["dataset"], spec["protocol"]
-    return canonical_json([method["name"], dataset["name"], dataset["params"], protocol["backbone"], protocol["epochs"]])
+        model.learn(row)
+    return [dataclasses.replace(cell, estimate=model.predict(cell.spec.to_dict())) if cell.pending else cell for cell in cells]
 
 
 def execute(plan: Plan, engine: Engine, tracker: Tracker, progress: Progress, *, poll_s: float = POLL_S) -> CampaignResult:
@@ -215,7 +220,7 @@ def execute(plan: Plan, engine: Engine, tracker: Tracker, progress: Progress, *,
     tracker.start("run", len(plan.cells))
     with progress:
         try:
-            waiting = campaign.run(campaign.register(plan.pending))
+            waiting = campaign.run(campaign.register(plan.longest_first))
             if waiting:
                 progress.message(f"waiting for {len(waiting)} cells that another driver runs")
             while waiting:

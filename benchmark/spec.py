@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -156,7 +155,7 @@ class RunSpec:
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable; :meth:`from_dict` reads it back."""
         plugins = {kind: getattr(self, kind).to_dict() for kind in ("method", "dataset", "noise")}
-        return {**plugins, "protocol": dataclasses.asdict(self.protocol), "seed": self.seed, "labels": dict(self.labels)}
+        return {**plugins, "protocol": dict(vars(self.protocol)), "seed": self.seed, "labels": dict(self.labels)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunSpec:

@@ -149,9 +149,11 @@ def _draw_slice(axis: Axes, search: Tuned, dimension: Dimension) -> None:
 
 def _points(axis: Axes, trials: Sequence[FinishedTrial], where: Sequence[Any], best: FinishedTrial | None) -> None:
     """The trials, the first ones and the best told apart by shape too."""
+    from sweeps.study import SUGGESTED
+
     kinds: dict[str, tuple[list[Any], list[float]]] = {FIRST: ([], []), DEFAULT: ([], []), BEST: ([], [])}
     for trial, place in zip(trials, where, strict=True):
-        kind = BEST if best is not None and trial.number == best.number else FIRST if trial.source in ("search", "grid") else DEFAULT
+        kind = BEST if best is not None and trial.number == best.number else FIRST if trial.source in SUGGESTED else DEFAULT
         kinds[kind][0].append(place)
         kinds[kind][1].append(trial.value)
     looks = {FIRST: (style.PALETTE[3], "o", 14), DEFAULT: (style.PALETTE[2], "s", 22), BEST: (style.PALETTE[4], "*", 60)}

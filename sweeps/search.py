@@ -21,7 +21,7 @@ from benchmark.resolve import label, resolve_plugin
 from benchmark.spec import RunSpec, TrainingProtocol
 from benchmark.tasks import TASKS
 from sweeps.space import PROTOCOL
-from sweeps.study import FinishedTrial, Study
+from sweeps.study import SOURCE, SUGGESTED, FinishedTrial, Study
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -177,7 +177,7 @@ class _Round:
         whose: dict[int, list[str]] = {}
         for candidate, trial in live:
             seeds = candidate.study.plan.seeds if step is None else candidate.study.plan.seeds[step : step + 1]
-            marks = {} if trial.user_attrs["source"] == "default" else {"sweep": candidate.study.digest}
+            marks = {"sweep": candidate.study.digest} if trial.user_attrs[SOURCE] in SUGGESTED else {}  # the others have names of their own
             try:
                 specs = candidate.specs(self.registry, self.data_root, candidate.study.settings(trial), seeds, **marks)
             except BenchmarkError as error:  # two values that do not go together

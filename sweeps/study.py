@@ -34,6 +34,8 @@ OBJECTIVES = ("accuracy", "seconds")
 
 SOURCE, VALUES, KEYS, PARAMS, REASON, STOPPED, ENQUEUED = "source", "values", "runs", "params", "reason", "stopped_after", "enqueued"
 """User attributes of a trial."""
+SUGGESTED = ("search", "grid")
+"""Sources of settings that nobody has named."""
 IDENTITY, UNSUPPORTED = "identity", "unsupported"
 """User attributes of a study."""
 

@@ -14,7 +14,7 @@ import typer
 
 from benchmark.cli import options as opt
 from benchmark.cli.cells import count, identity
-from benchmark.cli.output import aside, note, warnings_shown, write_json, write_table
+from benchmark.cli.output import aside, note, warnings_shown
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ Stale = Annotated[str, typer.Option("--stale", metavar="POLICY", help="Results o
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run failed and diverged cells again.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the cells and what would be done; write nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the table and failures only.")]
+
+
+MOST_FAILURES = 10
+"""Up to so many cells that ended badly have a line each; more are grouped by cause."""
 
 
 @dataclass(frozen=True)
@@ -93,18 +97,21 @@ def make_plan(registry: Registry, cells: Sequence[RunSpec], conditions: Conditio
     from benchmark.store import RunStore
 
     with aside(), warnings_shown(told):
-        plan = driver.plan(registry, cells, RunStore(conditions.runs), conditions.stale, conditions.retry_failed)
+        store, device = RunStore(conditions.runs), _device_name(conditions)
+        plan = driver.plan(registry, cells, store, conditions.stale, conditions.retry_failed, device)
     if plan.pending and not conditions.dry_run:
         opt.check_devices(conditions.device, conditions.gpu_ids)
     return plan
 
 
 def announce(plan: Plan, what: str, conditions: Conditions) -> None:
-    """The plan in one line and, for ``--dry-run``, as a table of the cells."""
+    """The plan in one line and, for ``--dry-run``, as a table of the cells and what they will cost."""
+    from benchmark.cli.dry_run import print_plan
+
     if not conditions.quiet:
-        note(f"{what}: {_to_do(plan, max(_jobs(len(plan.pending), conditions), len(conditions.gpu_ids)))}")
+        note(f"{what}: {_to_do(plan, _slots(plan, conditions))}")
     if conditions.dry_run:
-        _print_plan(plan, conditions.fmt)
+        print_plan(plan, conditions.fmt, _slots(plan, conditions))
 
 
 def make_data_ready(plan: Plan, registry: Registry, conditions: Conditions, told: set[str]) -> None:
@@ -188,10 +195,11 @@ def _to_do(plan: Plan, jobs: int) -> str:
     states = ", ".join(f"{number} {status}" for status, number in plan.counts.items())
     if not plan.pending:
         return f"{states}; nothing to run"
-    if plan.estimate_seconds is None:
+    expected_seconds = plan.wall_seconds(jobs)
+    if expected_seconds is None:
         expected = "no estimate yet"
     else:
-        expected = f"about {duration(plan.estimate_seconds / jobs)}"
+        expected = f"about {duration(expected_seconds)}"
         if plan.unestimated:
             expected += f" and {count(plan.unestimated, 'cells')} without estimate"
     return f"{states}; {len(plan.pending)} to run, {expected}"
@@ -206,32 +214,19 @@ def _may_not_fit(spec: RunSpec, registry: Registry) -> bool:
     return bool(thinned) or a_users or reads or instantiate_noise(registry, spec.noise).is_particular
 
 
-def _print_plan(plan: Plan, fmt: str) -> None:
-    rows = [
-        {
-            "run_key": cell.key,
-            "method": cell.spec.labels["method"],
-            "dataset": cell.spec.labels["dataset"],
-            "noise": cell.spec.labels["noise"],
-            "seed": cell.spec.seed,
-            "status": str(cell.status),
-            "action": "run" if cell.pending else "keep",
-        }
-        for cell in plan.cells
-    ]
-    if fmt == "json":
-        write_json(rows)
-    else:
-        write_table(list(rows[0]), [list(row.values()) for row in rows])
-
-
 def print_failures(campaign: CampaignResult, options: WorkerOptions) -> None:
-    """One line a cell that ended badly: why, where its log is, and how to repeat it."""
+    """One line a cell that ended badly: why, where its log is, and how to repeat it; of many, one line a cause."""
+    from benchmark.failures import Failure, group_failures, printable
+
     store = campaign.plan.store
-    for cell, outcome in campaign.bad:
-        log = store.folder(cell.key) / "log.txt"
+    failures = [Failure(cell.key, f"{outcome.status}  {cell.label}", outcome.message or "no message") for cell, outcome in campaign.bad]
+    for failure in failures if len(failures) <= MOST_FAILURES else ():
+        log = store.folder(failure.key) / "log.txt"
         place = f"; log: {log}" if log.exists() else ""
-        note(f"{outcome.status}  {cell.label}: {outcome.message or 'no message'}{place}; repeat: {repeat_command(cell.key, options)}")
+        note(f"{failure.label}: {printable(failure.message)}{place}; repeat: {repeat_command(failure.key, options)}")
+    for group in group_failures(failures) if len(failures) > MOST_FAILURES else ():
+        example = f"e.g. {group.example.label}; repeat: {repeat_command(group.example.key, options)}"
+        note(f"{count(group.count, 'cells')}: {group.cause}; {example}")
     if any(cell.ended in ("failed", "diverged") for cell in campaign.plan.cells):
         note("cells that ended so before are not run again; --retry-failed runs them")
 
@@ -257,6 +252,23 @@ def repeat_command(key: str, options: WorkerOptions) -> str:
     if options.threads != 1:
         words += ["--threads", str(options.threads)]
     return shlex.join(words)
+
+
+def _slots(plan: Plan, conditions: Conditions) -> int:
+    """How many runs go on at a time."""
+    return max(_jobs(len(plan.pending), conditions), len(conditions.gpu_ids))
+
+
+def _device_name(conditions: Conditions) -> str | None:
+    """What ``host.device`` of this command's results will say; None where that is not known."""
+    from benchmark.system_metrics import gpus
+
+    device = conditions.worker.device
+    found = [] if device == "cpu" else gpus()
+    if not found:
+        return "cpu" if device in ("cpu", "auto") else None
+    chosen = (conditions.gpu_ids or [device.partition(":")[2]])[0]
+    return found[int(chosen)].name if chosen.isdigit() and int(chosen) < len(found) else found[0].name
 
 
 def _jobs(pending: int, conditions: Conditions) -> int:

@@ -89,7 +89,7 @@ def test_a_plan_sorts_cells_and_writes_nothing(registry: Registry, store: RunSto
     plan = driver.plan(registry, [spec(0), spec(1)], store)
     assert plan.counts == {"missing": 2}
     assert [cell.pending for cell in plan.cells] == [True, True]
-    assert plan.estimate_seconds is None
+    assert plan.wall_seconds(1) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -116,14 +116,17 @@ def test_every_status_has_its_policy(registry: Registry, store: RunStore) -> Non
     assert plan.cells[3].message == "ValueError: no luck"
 
 
-def test_estimates_are_medians_of_the_same_kind(registry: Registry, store: RunStore) -> None:
+def test_estimates_are_medians_and_longest_runs_go_first(registry: Registry, store: RunStore) -> None:
     code = code_of(spec(0), registry)
     for seed, seconds in enumerate((10.0, 12.0, 99.0)):
         commit(store, spec(seed), code, seconds=seconds)
-    longer = spec(4, protocol=TrainingProtocol(epochs=77))
-    plan = driver.plan(registry, [spec(3), spec(5), longer], store)
-    assert plan.estimate_seconds == 24.0
-    assert plan.unestimated == 1
+    longer, unknown = spec(4, protocol=TrainingProtocol(epochs=90)), spec(6, method=PluginSpec("gce"))
+    plan = driver.plan(registry, [spec(3), spec(5), longer, unknown], store)  # 30 epochs take 12 s, 90 take 36 s
+    assert [cell.estimate and cell.estimate.seconds for cell in plan.cells] == [12.0, 12.0, 36.0, None]
+    assert (plan.wall_seconds(1), plan.wall_seconds(2), plan.unestimated) == (60.0, 36.0, 1)
+    assert [cell.spec for cell in plan.longest_first] == [unknown, longer, spec(3), spec(5)]
+    _, engine = run(plan, lambda key: "done")
+    assert engine.seen == [cell.key() for cell in (unknown, longer, spec(3), spec(5))]
 
 
 def test_one_failure_does_not_lose_the_others(registry: Registry, store: RunStore) -> None:
