@@ -6,7 +6,7 @@ import contextlib
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,11 +15,13 @@ import typer
 from benchmark.cli import options as opt
 from benchmark.cli.cells import count, identity
 from benchmark.cli.output import aside, note, warnings_shown
+from benchmark.engines.choice import EngineChoice
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
     from benchmark.driver import CampaignResult, Plan
-    from benchmark.engines.base import Engine, WorkerOptions
+    from benchmark.engines.base import Engine as RunningEngine
+    from benchmark.engines.base import WorkerOptions
     from benchmark.registry import Registry
     from benchmark.spec import RunSpec
 
@@ -30,6 +32,15 @@ Gpus = Annotated[str, typer.Option("--gpus", metavar="IDS", help="GPUs to deal t
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu or cuda[:i].")]
 Threads = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="CPU threads of one run; another number rounds otherwise.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", min=1, metavar="SECONDS", help="Limit for one run.")]
+Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help="Where runs run: auto, serial, local, ray or slurm.")]
+Address = Annotated[
+    str | None, typer.Option("--address", metavar="HOST:PORT", help="Of a Ray cluster; auto for one on this machine.", show_default=False)
+]
+GpusPerRun = Annotated[float | None, typer.Option("--gpus-per-run", metavar="X", help="Of Ray: e.g. 1, or 0.25.", show_default=False)]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option("--slurm", metavar="KEY=VALUE", help="Of SLURM: partition=gpu, time=240, … Repeatable.", show_default=False),
+]
 NoTracking = Annotated[bool, typer.Option("--no-tracking", help="Do not mirror the runs in MLflow.")]
 Stale = Annotated[str, typer.Option("--stale", metavar="POLICY", help="Results of other code: rerun, keep or error.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run failed and diverged cells again.")]
@@ -64,6 +75,7 @@ class Conditions:
     dry_run: bool
     fmt: str
     quiet: bool
+    engine: EngineChoice = field(default_factory=EngineChoice)
 
     def __post_init__(self) -> None:
         from benchmark.driver import STALE_POLICIES
@@ -71,6 +83,7 @@ class Conditions:
         opt.check_choice("--format", self.fmt, opt.FORMATS)
         opt.check_choice("--stale", self.stale, STALE_POLICIES)
         _ = self.gpu_ids, self.worker  # refuse what they cannot be made of
+        self.engine.check(self.jobs, self.gpu_ids, self.device, self.timeout)
 
     @property
     def gpu_ids(self) -> list[str]:
@@ -83,8 +96,16 @@ class Conditions:
     @property
     def worker(self) -> WorkerOptions:
         """What every worker is told."""
-        device = "cuda" if self.gpu_ids and self.device == "auto" else self.device  # without its GPU it must not fall back to the CPU
+        with_gpu = self.gpu_ids or self.engine.gpus_per_run
+        device = "cuda" if with_gpu and self.device == "auto" else self.device  # without its GPU it must not fall back to the CPU
         return worker_options(self.runs, device, self.threads, self.data_root, self.plugins, timeout=self.timeout, stale=self.stale)
+
+
+def engine_choice(name: str, address: str | None, gpus_per_run: float | None, slurm: Sequence[str] | None) -> EngineChoice:
+    """The engine of ``--engine``, ``--address``, ``--gpus-per-run`` and ``--slurm``, checked."""
+    from benchmark.engines.choice import parse_slurm
+
+    return EngineChoice(name, address, gpus_per_run, parse_slurm(slurm or ()))
 
 
 def make_plan(registry: Registry, cells: Sequence[RunSpec], conditions: Conditions, told: set[str]) -> Plan:
@@ -99,7 +120,7 @@ def make_plan(registry: Registry, cells: Sequence[RunSpec], conditions: Conditio
     with aside(), warnings_shown(told):
         store, device = RunStore(conditions.runs), _device_name(conditions)
         plan = driver.plan(registry, cells, store, conditions.stale, conditions.retry_failed, device)
-    if plan.pending and not conditions.dry_run:
+    if plan.pending and not conditions.dry_run and not conditions.engine.elsewhere:
         opt.check_devices(conditions.device, conditions.gpu_ids)
     return plan
 
@@ -146,16 +167,17 @@ def execute(plan: Plan, conditions: Conditions, told: set[str]) -> CampaignResul
 
     progress = make_progress(len(plan.pending), quiet=conditions.quiet)
     with aside(), warnings_shown(told):
+        made = engine_for(len(plan.pending), conditions)
         tracker = make_tracker(not conditions.no_tracking and bool(plan.pending), conditions.tracking_uri, conditions.runs)
-        with contextlib.closing(engine_for(len(plan.pending), conditions)) as engine:
+        with contextlib.closing(made) as engine:
             return driver.execute(plan, engine, tracker, progress)
 
 
-def engine_for(pending: int, conditions: Conditions) -> Engine:
+def engine_for(pending: int, conditions: Conditions) -> RunningEngine:
     """The engine that the options ask for, for so many cells; whoever takes it closes it."""
     from benchmark.engines import make_engine
 
-    return make_engine(conditions.worker, _jobs(pending, conditions), conditions.gpu_ids)
+    return make_engine(conditions.worker, _jobs(pending, conditions), conditions.gpu_ids, conditions.engine)
 
 
 def results_of(campaign: CampaignResult) -> list[dict[str, Any]]:
@@ -195,11 +217,11 @@ def _to_do(plan: Plan, jobs: int) -> str:
     states = ", ".join(f"{number} {status}" for status, number in plan.counts.items())
     if not plan.pending:
         return f"{states}; nothing to run"
-    expected_seconds = plan.wall_seconds(jobs)
+    expected_seconds = plan.wall_seconds(jobs or 1)
     if expected_seconds is None:
         expected = "no estimate yet"
     else:
-        expected = f"about {duration(expected_seconds)}"
+        expected = f"about {duration(expected_seconds)}" + ("" if jobs else " for one worker")
         if plan.unestimated:
             expected += f" and {count(plan.unestimated, 'cells')} without estimate"
     return f"{states}; {len(plan.pending)} to run, {expected}"
@@ -272,12 +294,16 @@ def _device_name(conditions: Conditions) -> str | None:
 
 
 def _jobs(pending: int, conditions: Conditions) -> int:
-    """As many runs at a time as asked for, or as the cores bear, one a GPU, never more than there are cells."""
+    """As many runs at a time as asked for, or as the cores bear, one a GPU, never more than there are cells; 0: the cluster decides."""
     from benchmark.engines import available_cores
 
     gpus, device = conditions.gpu_ids, conditions.device
     if conditions.jobs:
         return conditions.jobs
+    if conditions.engine.elsewhere:
+        return 0
+    if conditions.engine.name == "serial":
+        return 1
     if gpus or device.startswith("cuda") or pending < 2:
         return max(1, len(gpus))
     if device == "auto":

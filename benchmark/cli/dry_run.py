@@ -20,7 +20,7 @@ def print_plan(plan: Plan, fmt: str, jobs: int) -> None:
         jobs: how many runs go on at a time.
     """
     cells = [_cell_row(cell) for cell in plan.cells]
-    costs, wall = method_costs(plan.pending), plan.wall_seconds(jobs)
+    costs, wall = method_costs(plan.pending), plan.wall_seconds(jobs or 1)
     if fmt == "json":
         write_json({"cells": cells, "methods": costs, "jobs": jobs, "wall_seconds": wall, "unestimated": plan.unestimated})
         return

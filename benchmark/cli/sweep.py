@@ -92,6 +92,10 @@ def sweep(
     device: camp.Device = "auto",
     threads: camp.Threads = 1,
     timeout: camp.Timeout = None,
+    engine: camp.Engine = "auto",
+    address: camp.Address = None,
+    gpus_per_run: camp.GpusPerRun = None,
+    slurm: camp.Slurm = None,
     plugin: opt.Plugins = None,
     data_root: opt.DataRoot = None,
     tracking_uri: opt.TrackingUri = None,
@@ -107,8 +111,9 @@ def sweep(
     A trial is scored on the noisy validation part. The best setting is then compared with the default on fresh seeds. Each trial is an
     ordinary run: cached, resumable, mirrored; the same command goes on where it was stopped.
     """
+    place = camp.engine_choice(engine, address, gpus_per_run, slurm)
     conditions = camp.Conditions(
-        runs, jobs, gpus, device, threads, timeout, plugin, data_root, tracking_uri, no_tracking, stale, False, dry_run, fmt, quiet
+        runs, jobs, gpus, device, threads, timeout, plugin, data_root, tracking_uri, no_tracking, stale, False, dry_run, fmt, quiet, place
     )
     opt.check_out(out)
     given = {

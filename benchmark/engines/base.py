@@ -17,10 +17,16 @@ OutcomeStatus = Literal["done", "skipped", "diverged", "failed", "busy", "timeou
 
 @dataclass(frozen=True)
 class Job:
-    """One registered run to execute; ``label`` is its name for people."""
+    """One registered run to execute.
+
+    Attributes:
+        label: its name for people.
+        code: hash of the code that the driver would run it with; None takes any. Engines on other machines compare it with theirs.
+    """
 
     key: str
     label: str
+    code: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
 """Jobs for the toy worker."""
 
 import json
+import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +33,7 @@ class Bench:
         return self.engines[-1]
 
     def options(self, **changes: object) -> WorkerOptions:
-        return WorkerOptions(**{"runs": self.runs, "threads": 1, **changes})
+        return WorkerOptions(**{"runs": self.runs, "data_root": self.runs, "threads": 1, **changes})
 
     def jobs(self, actions: Sequence[str]) -> list[Job]:
         plan = {f"{number:016x}": what for number, what in enumerate(actions)}
@@ -53,3 +56,19 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     yield made
     for engine in made.engines:
         engine.close()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes of a Ray cluster on this machine, with logical GPUs, and this process joined to it. A test may add nodes and end them."""
+    pytest.importorskip("ray")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1, "include_dashboard": False})
+    made.add_node(num_cpus=1, num_gpus=1)
+    ray.init(made.address, log_to_driver=False, logging_level=logging.ERROR)
+    yield made
+    ray.shutdown()
+    made.shutdown()

@@ -26,7 +26,7 @@ from benchmark.engines import Job, WorkerOptions
 from benchmark.engines.local import LocalEngine
 runs, *command = sys.argv[1:]
 jobs = [Job(key, what) for key, what in json.loads((Path(runs) / "plan.json").read_text()).items()]
-engine = LocalEngine(WorkerOptions(runs=Path(runs), threads=1), 2, command=command)
+engine = LocalEngine(WorkerOptions(runs=Path(runs), data_root=Path(runs), threads=1), 2, command=command)
 print(*sorted({outcome.status for outcome in engine.run(jobs, lambda event: None)}))
 """
 

@@ -1,4 +1,4 @@
-"""A worker without torch. ``<runs>/plan.json`` says what each key does; ``<runs>/done.txt`` lists what was finished."""
+"""A worker without torch. ``<data root>/plan.json`` says what each key does; ``<data root>/done.txt`` lists what was finished."""
 
 import json
 import os
@@ -15,14 +15,19 @@ from benchmark.spec import SCHEMA
 from benchmark.store import RunStore, Status
 
 
-def note(runs, text):
-    descriptor = os.open(runs / "done.txt", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+def home(options):
+    """Where the plan is: runs may lie in a scratch folder of a node."""
+    return Path(options.data_root)
+
+
+def note(folder, text):
+    descriptor = os.open(folder / "done.txt", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     os.write(descriptor, f"{text}\n".encode())
     os.close(descriptor)
 
 
 def act(what, key, options, on_event):
-    marker = options.runs / f"{key}.began"
+    marker = home(options) / f"{key}.began"
     again = marker.exists()
     marker.write_text(f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')} {os.environ.get('OMP_NUM_THREADS')} {options.threads}")
     if what == "raise":
@@ -47,7 +52,7 @@ def act(what, key, options, on_event):
         if child == 0:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             time.sleep(600)
-        (options.runs / "loader.pid").write_text(str(child))
+        (home(options) / "loader.pid").write_text(str(child))
         time.sleep(600)
     if what == "slow":
         time.sleep(0.05)
@@ -58,7 +63,7 @@ def act(what, key, options, on_event):
 def execute(key, options, on_event):
     started = time.monotonic()
     store = RunStore(options.runs)
-    what = json.loads((options.runs / "plan.json").read_text())[key]
+    what = json.loads((home(options) / "plan.json").read_text())[key]
     on_event({"event": "start", "run_key": key})
     try:
         with store.lease(key) as lease:
@@ -68,7 +73,7 @@ def execute(key, options, on_event):
                 raise BusyError("somebody else")
             act(what, key, options, on_event)
             lease.check()
-            note(options.runs, key)
+            note(home(options), key)
             store.commit(key, {"schema": SCHEMA, "run_key": key, "code_hash": "c"})
     except BusyError as error:
         return Outcome(key, "busy", time.monotonic() - started, str(error))

@@ -1,0 +1,129 @@
+"""What travels between the driver and a machine that shares no files with it: plugins there, a finished run folder back.
+
+What arrives was written elsewhere: every name is checked before anything is written, and nothing but plain files below the
+run's folder is made. ``result.json`` is written last, by :meth:`benchmark.store.RunStore.commit`, under the driver's lease.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from benchmark.errors import BenchmarkError
+from benchmark.files import TEMPORARY, atomic_open
+from benchmark.lease import FILE as LEASE
+from benchmark.lease import Lease
+from benchmark.registry import ENVIRONMENT
+from benchmark.store import CHECKPOINT, ERROR, HISTORY, RESULT, SPEC, STAGES, RunStore
+
+STAYS = (SPEC, LEASE, CHECKPOINT, STAGES, HISTORY)
+"""What the driver has itself, or what is of no use away from the machine that wrote it."""
+
+MOST_PLUGIN_BYTES = 16_000_000
+_PART = re.compile(r"[\w][\w.+-]*")
+
+Files = dict[str, bytes]
+"""Contents by name, relative to the folder, with ``/`` between the parts."""
+
+
+def pack_run(folder: Path) -> Files:
+    """The files of a run that has ended; no links, checkpoints, leases and half-written files."""
+    if not folder.is_dir():
+        return {}
+    names = (path.relative_to(folder) for path in _plain_files(folder))
+    return {name.as_posix(): (folder / name).read_bytes() for name in names if name.parts[0] not in STAYS}
+
+
+def unpack_run(files: Mapping[str, bytes], store: RunStore, key: str, lease: Lease) -> None:
+    """Write what :func:`pack_run` gave into the run's folder and commit its result, if there is one.
+
+    Raises:
+        BenchmarkError: a name that leads out of the folder or to what the driver keeps itself; nothing is written then.
+        LeaseLostError: another driver has taken the run over.
+        OSError: a full disk, say; the run is not committed then.
+    """
+    folder = store.folder(key)
+    result = None
+    for name in files:
+        _check_name(name, folder, key)
+    if RESULT in files:
+        try:
+            result = json.loads(files[RESULT])
+        except ValueError:
+            raise BenchmarkError(f"run {key}: the {RESULT} that arrived is not JSON") from None
+    last = (ERROR, RESULT)
+    for name in [*sorted(files.keys() - set(last)), *([ERROR] if ERROR in files and result is None else [])]:
+        lease.check()
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_open(target) as file:
+            file.write(files[name])
+    if result is not None:
+        lease.check()
+        store.commit(key, result)
+
+
+def pack_plugins(paths: Sequence[str]) -> list[tuple[str, Files]]:
+    """The plugin files of ``--plugin`` and of the environment variable: for each its name, and what lies in its folder.
+
+    A file brings the other modules of its folder along, since it may import them; a folder brings all its files.
+
+    Raises:
+        BenchmarkError: more than :data:`MOST_PLUGIN_BYTES`.
+    """
+    packed: list[tuple[str, Files]] = []
+    for text in [*os.environ.get(ENVIRONMENT, "").split(os.pathsep), *paths]:
+        if not text:
+            continue
+        path = Path(text).expanduser().resolve()
+        found = _plain_files(path) if path.is_dir() else sorted({path, *(p for p in path.parent.glob("*.py") if not p.is_symlink())})
+        found = [file for file in found if "__pycache__" not in file.parts]
+        size = sum(file.stat().st_size for file in found)
+        if size > MOST_PLUGIN_BYTES:
+            raise BenchmarkError(
+                f"plugin {path} with its folder takes {size // 1_000_000} MB and would travel with every run "
+                f"(limit {MOST_PLUGIN_BYTES // 1_000_000}); give it a folder of its own"
+            )
+        packed.append((path.name, {file.relative_to(path.parent).as_posix(): file.read_bytes() for file in found}))
+    return packed
+
+
+def unpack_plugins(packed: Sequence[tuple[str, Files]], folder: Path) -> tuple[str, ...]:
+    """Write plugins into numbered folders; the paths for :class:`benchmark.engines.base.WorkerOptions`."""
+    paths = []
+    for number, (plugin, files) in enumerate(packed):
+        home = folder / str(number)
+        for name, content in files.items():
+            target = home / PurePosixPath(name)
+            if ".." in target.parts or not target.is_relative_to(home):
+                raise BenchmarkError(f"plugin {plugin}: '{name}' leads out of its folder")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        paths.append(str(home / plugin))
+    return tuple(paths)
+
+
+def _plain_files(folder: Path) -> list[Path]:
+    """Regular files below a folder, links neither listed nor followed."""
+    found = []
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = (Path(where) / name for name in sorted(names) if not name.endswith(TEMPORARY))
+        found += [path for path in paths if path.is_file() and not path.is_symlink()]
+    return found
+
+
+def _check_name(name: str, folder: Path, key: str) -> None:
+    """BenchmarkError for a name that a run's worker would not have given."""
+    parts = name.split("/")
+    sound = all(_PART.fullmatch(part) for part in parts) and len(parts) <= 4 and not name.endswith(TEMPORARY)
+    if not sound or parts[0] in STAYS:
+        raise BenchmarkError(f"run {key}: a file called {name!r} arrived, which no run may write; nothing was taken over")
+    inside = folder
+    for part in parts[:-1]:
+        inside /= part
+        if inside.is_symlink() or (inside.exists() and not inside.is_dir()):
+            raise BenchmarkError(f"run {key}: {inside} is a link or a file, and {name} was to be written below it")

@@ -1,0 +1,335 @@
+"""Runs on the nodes of a Ray cluster, without a shared file system: specs travel there, finished run folders travel back.
+
+The driver holds a run's lease while it is out, writes what comes back into its own runs folder, and commits it once. Ray
+places runs on CPUs and on GPUs or shares of them, and tries those again whose node or Ray worker died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.engines.base import Job, OnEvent, Outcome, OutcomeStatus, WorkerOptions
+from benchmark.engines.parcel import Files, pack_plugins, unpack_run
+from benchmark.engines.ray_node import Mailbox, Order
+from benchmark.errors import BenchmarkError, LeaseLostError
+from benchmark.lease import BusyError, Lease
+from benchmark.store import RESULT, SPEC, RunStore, Status
+
+logger = logging.getLogger(__name__)
+
+RETRIES = 2
+"""Further attempts of a run whose node or Ray worker died."""
+
+CONNECT_S = 5.0
+ANSWER_S = 30.0
+"""Seconds that the head node has to accept a connection, and to answer as Ray."""
+
+POLL_S = 0.2
+CAPACITY_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class _Out:
+    """A run that is on its way or on a node."""
+
+    job: Job
+    lease: Lease
+    started: float
+
+
+class RayEngine:
+    """Runs jobs on a Ray cluster; see docs/engines.md for what travels and what is tried again.
+
+    Args:
+        options: passed to the workers, but for the runs folder, which is the driver's alone.
+        jobs: runs at a time; 0 is as many as the cluster's CPUs and GPUs bear.
+        address: ``host:port`` of the head node, ``auto`` for a cluster on this machine; None starts an instance of its own on the loopback
+            interface. A connection that this process has already is used, and left as it is.
+        gpus_per_run: a share of a GPU or a number of them; None gives a run no GPU.
+        command: starts a worker, for tests.
+    """
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        jobs: int = 0,
+        *,
+        address: str | None = None,
+        gpus_per_run: float | None = None,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        self.options, self.jobs, self.address = options, jobs, address
+        self.gpus = gpus_per_run or 0
+        self.command = None if command is None else tuple(command)
+        self._store = RunStore(options.runs)
+        self._plugins: list[tuple[str, Files]] = []
+        self._task: Any = None
+        self._mailbox: Any = None
+        self._ours = False
+        self._room, self._counted = 1, 0.0
+
+    def run(self, jobs: Sequence[Job], on_event: OnEvent) -> Iterator[Outcome]:
+        """See :class:`benchmark.engines.base.Engine`. Raises BenchmarkError if there is no cluster, or none with what a run needs."""
+        if not jobs:
+            return
+        ray = self._connect()
+        self._events(set())  # of runs that were stopped before
+        waiting, out = deque(jobs), dict[Any, _Out]()
+        try:
+            while waiting or out:
+                while waiting and len(out) < self._at_a_time():
+                    sent = self._send(waiting.popleft())
+                    if isinstance(sent, Outcome):
+                        yield sent
+                    else:
+                        out |= sent
+                ready, _ = ray.wait(list(out), timeout=POLL_S) if out else ([], [])
+                for event in self._events({item.job.key for item in out.values()}):
+                    on_event(event)
+                for ref in ready:
+                    item = out.pop(ref)
+                    try:
+                        outcome = self._arrival(ref, item)
+                    finally:
+                        item.lease.release()
+                    yield outcome
+        finally:
+            for ref, item in out.items():
+                with contextlib.suppress(Exception):
+                    ray.cancel(ref, force=True)
+                item.lease.release()
+
+    def close(self) -> None:
+        """Leave the cluster, and end it if it is an instance of our own."""
+        if self._task is None:
+            return
+        import ray
+
+        with contextlib.suppress(Exception):
+            ray.kill(self._mailbox)
+        self._task = self._mailbox = None
+        if self._ours:
+            ray.shutdown()
+
+    def _connect(self) -> Any:
+        """Join the cluster, once; the module ``ray``."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a run without a GPU of its own sees none
+        if self.address is None:
+            os.environ.setdefault(
+                "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"
+            )  # on every system: an instance of our own listens on loopback only
+        import ray
+
+        if self._task is not None:
+            return ray
+        self._plugins = pack_plugins(self.options.plugins)
+        if not ray.is_initialized():
+            _join(ray, self.address)
+            self._ours = True
+        try:
+            self._check_resources(ray)
+            here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+            self._mailbox = ray.remote(Mailbox).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
+            needs = {"num_cpus": self.options.threads, "num_gpus": self.gpus}
+            self._task = ray.remote(_entry(str(Path(__file__).resolve().parents[2]))).options(**needs, max_retries=RETRIES)
+        except BaseException:
+            if self._ours:
+                ray.shutdown()
+            raise
+        return ray
+
+    def _check_resources(self, ray: Any) -> None:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(self._fit(node) for node in nodes):
+            most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU")}
+            raise BenchmarkError(
+                f"no node of the Ray cluster can take a run: it needs {self.options.threads} CPUs (--threads) and {self.gpus:g} GPUs "
+                f"(--gpus-per-run), and the largest has {most['CPU']:g} CPUs and {most['GPU']:g} GPUs"
+            )
+
+    def _fit(self, node: dict[str, float]) -> int:
+        """How many runs a node's resources bear."""
+        runs = int(node.get("CPU", 0) // self.options.threads)
+        if not self.gpus:
+            return runs
+        count = node.get("GPU", 0)
+        return min(runs, int(count) * int(1 / self.gpus + 1e-9) if self.gpus <= 1 else int(count // self.gpus))
+
+    def _at_a_time(self) -> int:
+        """Runs that may be out now; nodes come and go."""
+        if self.jobs:
+            return self.jobs
+        if time.monotonic() - self._counted > CAPACITY_EVERY_S:
+            import ray
+
+            self._room = max(1, sum(self._fit(node["Resources"]) for node in ray.nodes() if node["Alive"]))
+            self._counted = time.monotonic()
+        return self._room
+
+    def _send(self, job: Job) -> Outcome | dict[Any, _Out]:
+        """Take the run's lease and hand it to Ray; an outcome at once if there is nothing to do, or somebody else does it."""
+        lease, started = self._store.lease(job.key), time.monotonic()
+        try:
+            lease.acquire()
+        except BusyError as error:
+            return Outcome(job.key, "busy", 0.0, str(error))
+        except BenchmarkError as error:
+            return Outcome(job.key, "failed", 0.0, str(error))
+        try:
+            if (done := self._committed(job)) is not None:
+                lease.release()
+                return done
+            if self._store.result(job.key) is not None or self._store.error(job.key) is not None:
+                self._store.archive(job.key)  # stale, or failed before
+            path = self._store.folder(job.key) / SPEC
+            spec = path.read_bytes() if path.exists() else None
+            order = Order(job.key, job.label, spec, self.options.to_dict(), self._plugins, self.command)
+            return {self._task.remote(dataclasses.asdict(order), self._mailbox): _Out(job, lease, started)}
+        except (OSError, BenchmarkError) as error:
+            lease.release()
+            return Outcome(job.key, "failed", 0.0, " ".join(str(error).split()))
+        except BaseException:
+            lease.release()
+            raise
+
+    def _committed(self, job: Job) -> Outcome | None:
+        """The outcome of a run that has its result already, say by another driver."""
+        if self._store.status(job.key, job.code) is not Status.DONE:
+            return None
+        result = self._store.result(job.key) or {}
+        return Outcome(job.key, result.get("status", "done"), 0.0, str(result.get("reason") or ""))
+
+    def _arrival(self, ref: Any, item: _Out) -> Outcome:
+        """Take over what a node gives back; never raises for what is in it."""
+        import ray
+
+        key, seconds = item.job.key, time.monotonic() - item.started
+        status: OutcomeStatus
+        try:
+            answer = ray.get(ref)
+            outcome = Outcome(**answer["outcome"])
+            _check_code(answer, item.job)
+            unpack_run(answer["files"], self._store, key, item.lease)
+            return self._with_log(outcome, answer)
+        except ray.exceptions.RayTaskError as error:
+            status, text = "failed", f"its Ray worker: {_one_line(error.cause)}"
+        except ray.exceptions.RayError as error:  # the node died, memory ran out, … and so did the further attempts
+            status, text = "killed", f"Ray gave it up after {RETRIES + 1} attempts: {_one_line(error)}"
+        except LeaseLostError as error:
+            done = self._committed(item.job)
+            status, text = (done.status, done.message) if done else ("busy", str(error))
+        except OSError as error:
+            full = error.errno == errno.ENOSPC
+            text = f"no space left below {self.options.runs}; free some and give the same command again" if full else _one_line(error)
+            status = "failed"
+        except BenchmarkError as error:
+            status, text = "failed", str(error)
+        return Outcome(key, status, seconds, text)
+
+    def _with_log(self, outcome: Outcome, answer: dict[str, Any]) -> Outcome:
+        """The outcome with its node, and with the end of the worker's log laid beside the runs where it ended badly."""
+        if not answer["log"]:
+            return outcome
+        path = self.options.runs / "logs" / f"ray-{outcome.key}.log"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(answer["log"])
+        if outcome.status == "failed":  # has a log of its own
+            return outcome
+        return dataclasses.replace(outcome, message=f"{outcome.message}, on node {answer['node']}; see {path}")
+
+    def _events(self, keys: set[str]) -> list[dict[str, Any]]:
+        """What the runs with these keys have said since the last look."""
+        import ray
+
+        with contextlib.suppress(ray.exceptions.RayError):  # it restarts if its node dies
+            return [event for event in ray.get(self._mailbox.take.remote(), timeout=5.0) if event.get("run_key") in keys]
+        return []
+
+
+def _entry(root: str) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """The function that a node carries out. It is nested, so that Ray sends its code: the node need not find this module to say so."""
+
+    def carry_out(order: dict[str, Any], mailbox: Any) -> dict[str, Any]:
+        import os
+        import sys
+
+        if root not in sys.path and os.path.isdir(os.path.join(root, "benchmark")):  # noqa: PTH112, PTH118
+            sys.path.insert(0, root)  # a checkout at the same place
+        try:
+            from benchmark.engines import ray_node
+        except ImportError as error:
+            text = f"node {os.uname().nodename} cannot import the benchmark ({error}); install the same version there"
+            outcome = {"key": order["key"], "status": "failed", "seconds": 0.0, "message": text}
+            return {"outcome": outcome, "files": {}, "node": "", "log": b""}
+        return ray_node.carry_out(ray_node.Order(**order), mailbox)
+
+    return carry_out
+
+
+def _check_code(answer: dict[str, Any], job: Job) -> None:
+    """BenchmarkError if the node runs other code than the driver: its results would count as stale for ever."""
+    if job.code is None or RESULT not in answer["files"]:
+        return
+    with contextlib.suppress(ValueError, AttributeError):  # no JSON, or no object: refused when it is unpacked
+        if json.loads(answer["files"][RESULT]).get("code_hash") != job.code:
+            raise BenchmarkError(f"node {answer['node']} runs other code than this machine; install the same version there")
+
+
+def _join(ray: Any, address: str | None) -> None:
+    """``ray.init``, quietly and in bounded time. Raises BenchmarkError."""
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    where = "a Ray instance on this machine cannot be started"
+    try:
+        if address is None:
+            from benchmark.engines import available_cores
+
+            ray.init("local", num_cpus=available_cores(), include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+            return
+        where = f"no Ray cluster at --address {address}"
+        if address != "auto":
+            _check_reachable(address)
+        ray.init(address, **quiet)
+    except BenchmarkError:
+        raise
+    except Exception as error:
+        raise BenchmarkError(f"{where}: {_one_line(error)}") from error
+
+
+def _check_reachable(address: str) -> None:
+    """BenchmarkError unless a Ray head node answers there: ``ray.init`` itself would try for minutes and print as it goes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or "/" in address:
+        raise BenchmarkError(f"--address '{address}' is not host:port of the head node, e.g. 10.0.0.5:6379 (nor auto)")
+    next_step = "see the line that `ray start --head` printed there"
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BenchmarkError(f"no Ray cluster at --address {address}: {reason}; {next_step}") from None
+    code = "import sys, ray; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
+    try:
+        subprocess.run([sys.executable, "-c", code, address], capture_output=True, check=True, timeout=ANSWER_S)  # noqa: S603
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+        raise BenchmarkError(
+            f"--address {address}: something listens there, but it does not answer as a Ray head node; {next_step}"
+        ) from None
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
