@@ -181,6 +181,12 @@ def test_set_values_are_part_of_the_repeated_command(sweep, toys: Path, capsys) 
     assert "1 done; nothing to run" in capsys.readouterr().err
 
 
+def test_one_of_several_methods_is_set(sweep, capsys) -> None:
+    assert sweep("--methods", "works,ce", "--set", "works.strength=0.5", "--dry-run") == 0
+    printed = capsys.readouterr().out
+    assert "works.strength" not in printed and printed.count("protocol.lr ") == 2
+
+
 def test_a_method_that_is_named_twice_is_searched_once(sweep, capsys) -> None:
     assert sweep("--methods", "works,works", "--trials", "1", "--format", "json") == 0
     assert len(json.loads(capsys.readouterr().out)) == 1
