@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # with MLflow's own values a dead server takes four minutes
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # a busy server was seen to need 15
 }
 _ALWAYS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines a run, with the password of the address, where tables and JSON go
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",  # for files of gigabytes; to ask whether a server can doubles the requests
 }
 _TURN = 7_205_759
 """The advisory lock of a PostgreSQL database under which its tables are made; any number that others do not use."""

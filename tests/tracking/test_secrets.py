@@ -65,6 +65,7 @@ def check_clean(*places: Path | str) -> int:
     return len(files)
 
 
+@pytest.mark.slow
 def test_a_server_that_answers(
     sqlite_server: Any, tmp_path: Path, write_run: Writer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
