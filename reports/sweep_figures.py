@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from reports import style
 from reports.escape import one_line
+from reports.sweep_tables import pareto_trials
+from sweeps.trials import SUGGESTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from sweeps.space import Dimension
-    from sweeps.study import FinishedTrial
+    from sweeps.trials import FinishedTrial
     from sweeps.tuned import Tuned
 
-__all__ = ["draw_pareto", "draw_search", "importance", "pareto_front", "write_figures"]
+__all__ = ["draw_pareto", "draw_search", "importance", "write_figures"]
 
 FEWEST_TRIALS = 8
 """Below so many trials an importance says nothing."""
@@ -32,7 +34,7 @@ def write_figures(searches: Sequence[Tuned], folder: Path) -> list[Path]:
     written: list[Path] = []
     groups: dict[tuple[str, str], list[Tuned]] = {}
     for search in searches:
-        if not search.trials:
+        if not search.scored:
             continue
         groups.setdefault((search.dataset, search.noise), []).append(search)
         written += style.save(functools.partial(draw_search, search), folder, f"search-{_name(search.plugin)}-{search.digest}")
@@ -59,15 +61,11 @@ def draw_pareto(group: Sequence[Tuned]) -> Figure:
     figure, (axis,) = style.grid_of_axes(1, size=(5.2, 3.6))
     names = [search.method for search in group]
     colours, markers = style.colours(names), style.markers(names)
-    points: list[tuple[float, float]] = []
     for search in group:
-        xs = [trial.seconds / len(trial.values) for trial in search.trials]
-        ys = [trial.value for trial in search.trials]
-        points += zip(xs, ys, strict=True)
         look: dict[str, Any] = {"color": colours[search.method], "marker": markers[search.method]}
-        axis.scatter(xs, ys, s=18, alpha=0.75, linewidths=0, label=one_line(search.method), **look)
-    front = pareto_front(points)
-    axis.plot([x for x, _ in front], [y for _, y in front], color=style.INK, linewidth=1, drawstyle="steps-post", label="Pareto front")
+        axis.scatter(*_coordinates(search.scored), s=18, alpha=0.75, linewidths=0, label=one_line(search.method), **look)
+    front = pareto_trials([trial for search in group for trial in search.scored])
+    axis.plot(*_coordinates(front), color=style.INK, linewidth=1, drawstyle="steps-post", label="Pareto front")
     first = group[0]
     style.bare_axes(
         axis, title=one_line(f"{first.dataset} · {first.noise}"), x="seconds of a run", y=f"{first.headline} on noisy validation"
@@ -78,13 +76,9 @@ def draw_pareto(group: Sequence[Tuned]) -> Figure:
     return figure
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The (seconds, score) pairs that no other beats in both, by seconds: fewer are better, and a higher score."""
-    front: list[tuple[float, float]] = []
-    for seconds, score in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or score > front[-1][1]:
-            front.append((seconds, score))
-    return front
+def _coordinates(trials: Sequence[FinishedTrial]) -> tuple[list[float], list[float]]:
+    """Seconds of a run, and score."""
+    return [trial.seconds / len(trial.values) for trial in trials], [trial.value or 0.0 for trial in trials]
 
 
 def importance(search: Tuned) -> dict[str, float]:
@@ -92,7 +86,7 @@ def importance(search: Tuned) -> dict[str, float]:
 
     Source: Watanabe et al., PED-ANOVA, IJCAI 2023, as Optuna computes it.
     """
-    whole = [trial for trial in search.trials if trial.whole]
+    whole = [t for t in search.scored if t.whole and all(dimension.contains(t.params[dimension.key]) for dimension in search.space)]
     if len(whole) < FEWEST_TRIALS or len({trial.value for trial in whole}) < 2:
         return {}
     import optuna
@@ -109,12 +103,13 @@ def importance(search: Tuned) -> dict[str, float]:
 
 
 def _draw_history(axis: Axes, search: Tuned) -> None:
-    values = [trial.value for trial in search.trials]
-    best = [max(values[: number + 1]) for number in range(len(values))]
-    numbers = list(range(1, len(values) + 1))
-    _points(axis, search.trials, numbers, search.best)
+    places = {trial.number: place for place, trial in enumerate(search.trials, 1)}
+    numbers = [places[trial.number] for trial in search.scored]
+    values = [trial.value or 0.0 for trial in search.scored]
+    _points(axis, search.scored, numbers, search.best)
+    best = [max(values[: count + 1]) for count in range(len(values))]
     axis.plot(numbers, best, color=style.INK, linewidth=1, drawstyle="steps-post")
-    style.bare_axes(axis, title="best so far", x="trial", y=f"{search.headline} on noisy validation")
+    style.bare_axes(axis, title="best so far", x="trial", y=f"noisy validation {search.headline}")
     style.percent_axis(axis.yaxis)
     axis.legend(loc="best", fontsize=6.5, handletextpad=0.2)
 
@@ -125,7 +120,7 @@ def _draw_importance(axis: Axes, search: Tuned, weights: Mapping[str, float]) ->
     if not weights:
         axis.set_xticks([])
         axis.set_yticks([])
-        why = f"needs {FEWEST_TRIALS} trials" if len(search.trials) < FEWEST_TRIALS else "all trials are alike"
+        why = f"needs {FEWEST_TRIALS} trials" if len(search.scored) < FEWEST_TRIALS else "all trials are alike"
         axis.text(0.5, 0.5, why, ha="center", va="center", transform=axis.transAxes, color=style.QUIET)
         return
     ordered = sorted(weights, key=lambda key: weights[key])
@@ -134,13 +129,13 @@ def _draw_importance(axis: Axes, search: Tuned, weights: Mapping[str, float]) ->
 
 
 def _draw_slice(axis: Axes, search: Tuned, dimension: Dimension) -> None:
-    values = [trial.params[dimension.key] for trial in search.trials]
-    where = values
+    shown = [trial for trial in search.scored if dimension.contains(trial.params[dimension.key])]  # a preset may lie beyond the space
+    where = [trial.params[dimension.key] for trial in shown]
     if dimension.choices is not None:
-        where = [_place(value, dimension.choices) for value in values]
+        where = [_place(value, dimension.choices) for value in where]
         axis.set_xticks(range(len(dimension.choices)), [f"{c:g}" if isinstance(c, float) else one_line(str(c)) for c in dimension.choices])
         axis.tick_params(axis="x", labelrotation=30 if max(len(str(choice)) for choice in dimension.choices) > 5 else 0)
-    _points(axis, search.trials, where, search.best)
+    _points(axis, shown, where, search.best)
     style.bare_axes(axis, title=_short(dimension.key, search))
     if dimension.log:
         style.log_axis(axis.xaxis)
@@ -149,13 +144,11 @@ def _draw_slice(axis: Axes, search: Tuned, dimension: Dimension) -> None:
 
 def _points(axis: Axes, trials: Sequence[FinishedTrial], where: Sequence[Any], best: FinishedTrial | None) -> None:
     """The trials, the first ones and the best told apart by shape too."""
-    from sweeps.study import SUGGESTED
-
     kinds: dict[str, tuple[list[Any], list[float]]] = {FIRST: ([], []), DEFAULT: ([], []), BEST: ([], [])}
     for trial, place in zip(trials, where, strict=True):
         kind = BEST if best is not None and trial.number == best.number else FIRST if trial.source in SUGGESTED else DEFAULT
         kinds[kind][0].append(place)
-        kinds[kind][1].append(trial.value)
+        kinds[kind][1].append(trial.value or 0.0)
     looks = {FIRST: (style.PALETTE[3], "o", 14), DEFAULT: (style.PALETTE[2], "s", 22), BEST: (style.PALETTE[4], "*", 60)}
     for kind, (xs, ys) in kinds.items():
         if xs:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ from benchmark.params import resolve
 from benchmark.resolve import label, resolve_plugin
 from benchmark.spec import RunSpec, TrainingProtocol
 from benchmark.tasks import TASKS
+from sweeps.plan import DEFAULT
 from sweeps.space import PROTOCOL
-from sweeps.study import SOURCE, SUGGESTED, FinishedTrial, Study
+from sweeps.study import Study
+from sweeps.trials import SOURCE, SUGGESTED, FinishedTrial
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -34,6 +37,8 @@ __all__ = ["Candidate", "Interrupted", "Runner", "search", "setting_of"]
 
 Runner = Callable[[Sequence[RunSpec]], "CampaignResult"]
 """Runs cells, or takes what is there of them, and says how each ended."""
+
+logger = logging.getLogger(__name__)
 
 POLL_S = 2.0
 
@@ -140,7 +145,10 @@ def _put_back_unless_told() -> Iterator[list[Asked]]:
         yield asked
     except BaseException:
         for study in {id(candidate.study): candidate.study for candidate, _ in asked}.values():
-            study.put_back([trial for candidate, trial in asked if candidate.study is study])
+            try:
+                study.put_back([trial for candidate, trial in asked if candidate.study is study])
+            except Exception as error:  # what broke first is what matters; the next driver finds the trials dead
+                logger.warning("trials of %s could not be put back: %s", study.name, type(error).__name__)
         raise
 
 
@@ -158,6 +166,7 @@ class _Round:
         self.asked, self.registry, self.data_root, self.run, self.on_trial = asked, registry, data_root, run, on_trial
         self.scores: dict[int, dict[int, tuple[float, float]]] = {id(trial): {} for _, trial in asked}
         self.keys: dict[int, list[str]] = {id(trial): [] for _, trial in asked}
+        self.seconds: dict[int, float] = {id(trial): 0.0 for _, trial in asked}
         self.ended: dict[int, tuple[str, str]] = {}
 
     def play(self) -> None:
@@ -198,10 +207,16 @@ class _Round:
             outcome = result.outcomes[key]
             if outcome.status == "failed" and result.plan.store.error(key) is None:
                 raise BenchmarkError(f"the search stopped: {outcome.message}; its trials wait, give the same command again")
+            score, seconds = _score(result.plan.store, key, candidate.task)
+            self.seconds[id(trial)] += seconds or outcome.seconds
             if outcome.status != "done":
-                self.ended[id(trial)] = (outcome.status, outcome.message)
-                return
-            self.scores[id(trial)][cells[key].seed] = _score(result.plan.store, key, candidate.task)
+                self.ended.setdefault(id(trial), (outcome.status, outcome.message))
+            elif score is None:
+                self.ended.setdefault(id(trial), ("no score", f"run {key} has no {TASKS[candidate.task].headline} on the validation part"))
+            else:
+                self.scores[id(trial)][cells[key].seed] = (score, seconds)
+        if id(trial) in self.ended:
+            return
         if candidate.study.plan.pruner != "none":
             seed = cells[keys[0]].seed
             stop = candidate.study.should_stop(trial, seed, self.scores[id(trial)][seed][0])
@@ -212,17 +227,16 @@ class _Round:
         status, message = self.ended.get(id(trial), ("done", ""))
         if status in ("done", "pruned"):
             return candidate.study.tell(trial, self.scores[id(trial)], self.keys[id(trial)]), ""
-        if status == "skipped":
+        if status == "skipped" and trial.user_attrs[SOURCE] == DEFAULT:
             candidate.study.decline(trial, message)
         else:
-            candidate.study.give_up(trial, f"{status}: {message}")
+            candidate.study.give_up(trial, f"{status}: {message}", self.seconds[id(trial)])
         return None, f"{status}: {message}"
 
 
-def _score(store: RunStore, key: str, task: str) -> tuple[float, float]:
-    """A run's headline metric on the noisy validation part at the epoch chosen there, and its seconds."""
+def _score(store: RunStore, key: str, task: str) -> tuple[float | None, float]:
+    """A run's headline metric on the noisy validation part at the epoch chosen there (None if it is not defined), and its seconds."""
     result = store.result(key) or {}
     value = (result.get("metrics") or {}).get("validation", {}).get(TASKS[task].headline)
-    if not isinstance(value, (int, float)):
-        raise BenchmarkError(f"run {key} has no {TASKS[task].headline} on the validation part; see: python -m benchmark show {key}")
-    return float(value), float((result.get("cost") or {}).get("seconds") or 0.0)
+    seconds = float((result.get("cost") or {}).get("seconds") or 0.0)
+    return (float(value) if isinstance(value, (int, float)) else None), seconds

@@ -103,15 +103,20 @@ class Dimension:
         digits = DIGITS + max(0, math.floor(math.log10(largest / (self.high - self.low))))
         return min(max(rounded(float(value), digits), self.low), self.high)
 
-    def stretched(self, value: Any) -> Dimension:
-        """With ``value`` inside: a default that a search could not come to would make it worse than no search."""
-        if self.contains(value) or not isinstance(value, (int, float, str, bool)):
-            return self
+    def nearest(self, value: Any) -> Any:
+        """The value of the space that comes closest; of a word among numbers the middle, of a choice that is none the first."""
+        if self.contains(value):
+            return value
         if self.choices is not None:
-            return dataclasses.replace(self, choices=(value, *self.choices))
-        if isinstance(value, (str, bool)) or self.step or (self.log and value <= 0):
-            return self
-        return dataclasses.replace(self, low=min(self.low, value), high=max(self.high, value))  # type: ignore[type-var]
+            return self.choices[0]
+        assert self.low is not None
+        assert self.high is not None
+        if isinstance(value, (str, bool)) or not isinstance(value, (int, float)):
+            value = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+        inside = min(max(value, self.low), self.high)
+        if self.step:
+            inside = round(self.low + round((inside - self.low) / self.step) * self.step, 10)
+        return round(inside) if self.whole else float(inside)
 
     def values(self) -> tuple[Any, ...] | None:
         """All values in order, None of a range without steps."""
@@ -168,7 +173,7 @@ def space_of(
             else:
                 dimension = _declared(owner, name, allowed, get_type_hints(kind)[name], values.get(name))
             if dimension is not None:
-                found[dimension.key] = dimension.stretched(values.get(name))
+                found[dimension.key] = dimension
     return tuple(found.values())
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
+import shutil
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +38,7 @@ DRIVERS = ".drivers"
 DRIVER = "driver"
 """User attribute of a trial: the token of the driver that runs it."""
 HEARTBEAT_S, GRACE_S = 30, 150
+KEEP_S = 24 * 3600
 SCHEMES = ("postgresql", "mysql", "sqlite")
 MODULES = {"postgresql": ("psycopg2", "psycopg"), "mysql": ("pymysql", "mysqldb", "mysqlconnector")}
 """Packages that speak to a database, as a URL names them; which of them a bare scheme means depends on SQLAlchemy's version."""
@@ -79,12 +82,20 @@ class JournalDrivers(Drivers):
         self.token = secrets.token_hex(8)
         self._lease = Lease(self._folder / self.token, stale_s=stale_s)
         self._lease.acquire()
+        self._bury()
 
     def close(self) -> None:
         """Give the lease back and tidy up."""
         self._lease.release()
         with contextlib.suppress(OSError):
             (self._folder / self.token).rmdir()
+
+    def _bury(self) -> None:
+        """Remove what drivers that were killed long ago have left; their trials are dead without it, too."""
+        for folder in self._folder.iterdir():
+            with contextlib.suppress(OSError):
+                if folder.is_dir() and not is_live(folder / LEASE, self._stale_s) and time.time() - folder.stat().st_mtime > KEEP_S:
+                    shutil.rmtree(folder)
 
     def is_dead(self, trial: FrozenTrial, storage: BaseStorage, study_id: int) -> bool:
         """A trial without a driver's name was left in the moment in which it was asked for: its age decides."""
@@ -165,8 +176,14 @@ def open_storage(text: str | None, runs: Path) -> Iterator[tuple[BaseStorage, Dr
             storage, drivers = _database(text)
         else:
             storage, drivers = _journal(Path(text) if text else journal_path(runs), given=bool(text))
-        with drivers:
-            yield storage, drivers
+        from optuna.exceptions import StorageInternalError
+
+        try:
+            with drivers:
+                yield storage, drivers
+        except StorageInternalError as error:
+            where = masked(text or "", text or "")
+            raise BenchmarkError(f"--storage {where} is gone: {one_line(error, text or '')}; give the same command again") from None
 
 
 def _journal(path: Path, given: bool) -> tuple[BaseStorage, Drivers]:
@@ -212,7 +229,7 @@ def _check_journal(path: Path) -> None:
 
 
 def _database(url: str) -> tuple[BaseStorage, Drivers]:
-    from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+    from optuna.storages import RDBStorage
 
     try:
         storage = RDBStorage(
@@ -220,7 +237,6 @@ def _database(url: str) -> tuple[BaseStorage, Drivers]:
             engine_kwargs={} if url.startswith("sqlite") else {"pool_pre_ping": True},
             heartbeat_interval=HEARTBEAT_S,
             grace_period=GRACE_S,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
         )
     except ImportError as error:
         extra = "mysql" if url.startswith("mysql") else "postgresql"

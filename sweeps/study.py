@@ -7,17 +7,33 @@ goes on as one that was not.
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import logging
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError
 from benchmark.seeds import derive_seed
-from benchmark.spec import RunSpec, canonical_json
-from sweeps.space import Dimension, grid_points
+from benchmark.spec import canonical_json
+from sweeps.plan import DEFAULT, FirstSetting, Plan, differences, digest_of
+from sweeps.space import grid_points
 from sweeps.storage import DRIVER, Drivers
+from sweeps.trials import (
+    BEYOND,
+    ENQUEUED,
+    KEYS,
+    PARAMS,
+    REASON,
+    RETRY_OF,
+    SECONDS,
+    SOURCE,
+    STOPPED,
+    VALUES,
+    FinishedTrial,
+    counted,
+    finished_trial,
+    first_number,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -25,79 +41,14 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, Trial
 
-__all__ = ["OBJECTIVES", "PRUNERS", "SAMPLERS", "Plan", "Study", "digest_of"]
+__all__ = ["Study"]
 
-SAMPLERS = ("tpe", "gp", "random", "grid")
-PRUNERS = ("none", "wilcoxon")
-OBJECTIVES = ("accuracy", "seconds")
-"""``accuracy`` stands for the task's headline metric on the noisy validation part (Dice of masks, AUROC of bags)."""
+logger = logging.getLogger(__name__)
 
-SOURCE, VALUES, KEYS, PARAMS, REASON, STOPPED, ENQUEUED = "source", "values", "runs", "params", "reason", "stopped_after", "enqueued"
-"""User attributes of a trial."""
-SUGGESTED = ("search", "grid")
-"""Sources of settings that nobody has named."""
 IDENTITY, UNSUPPORTED = "identity", "unsupported"
 """User attributes of a study."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is searched, and how; all of it but ``trials`` is the study's identity.
-
-    Attributes:
-        cell: the method at its default setting on the data with the noise, of any seed.
-        code: the hash of the code that runs it.
-        space: what varies.
-        enqueued: settings that are tried first, with their names: the default, the paper's presets.
-        seeds: every trial is the mean over them.
-        trials: the budget.
-        sampler, pruner, objectives: of :data:`SAMPLERS`, :data:`PRUNERS` and :data:`OBJECTIVES`, the first objective ranks.
-        sampler_seed: of the suggestions.
-    """
-
-    cell: RunSpec
-    code: str
-    space: tuple[Dimension, ...]
-    enqueued: tuple[tuple[str, Mapping[str, Any]], ...]
-    seeds: tuple[int, ...]
-    trials: int
-    sampler: str = "tpe"
-    pruner: str = "none"
-    objectives: tuple[str, ...] = ("accuracy",)
-    sampler_seed: int = 0
-
-    def identity(self) -> dict[str, Any]:
-        """Everything that two searches must share to be one, JSON-serialisable."""
-        cell = self.cell.to_dict()
-        protocol = {name: value for name, value in cell["protocol"].items() if name != "name"}
-        return {
-            "method": cell["method"], "dataset": cell["dataset"], "noise": cell["noise"], "protocol": protocol, "code": self.code,
-            "space": {dimension.key: dimension.to_dict() for dimension in self.space}, "seeds": list(self.seeds),
-            "sampler": self.sampler, "pruner": self.pruner, "objectives": list(self.objectives), "sampler_seed": self.sampler_seed,
-        }  # fmt: skip
-
-    @property
-    def label(self) -> str:
-        """The search in words."""
-        return " · ".join(self.cell.labels[kind] for kind in ("method", "dataset", "noise"))
-
-
-def digest_of(identity: Mapping[str, Any]) -> str:
-    """8 hex digits of an identity."""
-    return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:8]
-
-
-@dataclass(frozen=True)
-class FinishedTrial:
-    """A finished trial: ``value`` is what ranks, ``values`` one score a seed, ``seconds`` of all its runs."""
-
-    number: int
-    source: str
-    params: dict[str, Any]
-    value: float
-    seconds: float
-    values: dict[int, float]
-    whole: bool
+WORTH_A_RETRY = ("failed", "killed", "timeout")
+"""Ends that need not be the setting's fault."""
 
 
 class Study:
@@ -149,33 +100,36 @@ class Study:
         count = batch if self.others() else batch - self.spent() % batch
         while len(asked) < count and self.unsupported is None:
             trials = self.study.get_trials(deepcopy=False)
-            taken = sum(_counts(trial) for trial in trials)
+            taken = len(counted(trials))
             waiting = any(trial.state is TrialState.WAITING for trial in trials)
             if taken >= self.plan.trials or (self.plan.sampler == "grid" and not waiting):
                 break
             self.study.sampler = _sampler(self.plan.sampler, derive_seed("sampler", self.plan.sampler_seed, self.plan.label, taken))
             trial = self.study.ask(self._distributions)
-            if self._is_surplus(trial):
-                self.study.tell(trial, state=TrialState.FAIL)
-                continue
-            trial.set_user_attr(DRIVER, self._drivers.token)
-            self._drivers.began(trial._trial_id)
-            if SOURCE not in trial.user_attrs:
-                trial.set_user_attr(SOURCE, "search")
-            trial.set_user_attr(PARAMS, self.settings(trial))
+            with self._still_mine(trial):
+                if self._is_surplus(trial):
+                    self.study.tell(trial, state=TrialState.FAIL)
+                    continue
+                self._drivers.began(trial._trial_id)  # first: a trial with a driver and without a sign of life would be nobody's
+                trial.set_user_attr(DRIVER, self._drivers.token)
+                if SOURCE not in trial.user_attrs:
+                    trial.set_user_attr(SOURCE, "search")
+                trial.set_user_attr(PARAMS, self.settings(trial))
             asked.append(trial)
         return asked
 
     def settings(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
-        """What a trial sets, by ``owner.name``, as it is run: floats with four digits, inside their ranges."""
-        return {dimension.key: dimension.rounded(trial.params[dimension.key]) for dimension in self.plan.space}
+        """What a trial sets, by ``owner.name``, as it is run: floats with four digits, inside their ranges, unless a preset says more."""
+        suggested = {dimension.key: dimension.rounded(trial.params[dimension.key]) for dimension in self.plan.space}
+        return {**suggested, **trial.user_attrs.get(BEYOND, {})}
 
     def _is_surplus(self, trial: Trial) -> bool:
         """Whether drivers that asked, or enqueued, at the same moment have made it one too many: the lower numbers count."""
-        before = [t for t in self.study.get_trials(deepcopy=False) if _counts(t) and t.number < trial.number]
-        enqueued = trial.user_attrs.get(ENQUEUED)
-        twice = enqueued is not None and any(t.user_attrs.get(ENQUEUED) == enqueued for t in before)
-        return twice or len(before) >= self.plan.trials
+        before = [t for t in counted(self.study.get_trials(deepcopy=False)) if t.number < trial.number]
+        attrs = trial.user_attrs
+        twice = any(name in attrs and any(t.user_attrs.get(name) == attrs[name] for t in before) for name in (ENQUEUED, RETRY_OF))
+        beyond_the_grid = self.plan.sampler == "grid" and ENQUEUED not in attrs
+        return twice or beyond_the_grid or len(before) >= self.plan.trials
 
     # ----------------------------------------------------------------------------------------------------------- telling
 
@@ -187,16 +141,13 @@ class Study:
             scores: seed → (score, seconds).
             keys: of its runs.
         """
-        value = statistics.fmean(score for score, _ in scores.values())
         seconds = sum(took for _, took in scores.values())
-        every = {"accuracy": value, "seconds": seconds / len(scores)}
-        attributes: dict[str, Any] = {VALUES: {str(seed): list(both) for seed, both in scores.items()}, KEYS: list(keys)}
+        every = {"accuracy": statistics.fmean(score for score, _ in scores.values()), "seconds": seconds / len(scores)}
+        attributes: dict[str, Any] = {VALUES: {str(seed): list(both) for seed, both in scores.items()}, KEYS: list(keys), SECONDS: seconds}
         if len(scores) < len(self.plan.seeds):
             attributes[STOPPED] = len(scores)
         frozen = self._end(trial, attributes, values=[every[name] for name in self.plan.objectives])
-        told = _told(frozen, len(self.plan.seeds))
-        assert told is not None
-        return told
+        return finished_trial(frozen, len(self.plan.seeds))
 
     def should_stop(self, trial: Trial, seed: int, score: float) -> bool:
         """Take the score of one seed of a trial, and say whether the others are not worth it."""
@@ -204,18 +155,26 @@ class Study:
             trial.report(score, step=seed)
             return trial.should_prune()
 
-    def give_up(self, trial: Trial, reason: str) -> None:
-        """A setting that no run survives: it has cost a trial, and the sampler learns that it is bad."""
+    def give_up(self, trial: Trial, reason: str, seconds: float = 0.0) -> None:
+        """A setting that no run survives: it has cost a trial. TPE takes it for the worst, a Gaussian process does not see it."""
         from optuna.trial import TrialState
 
-        self._end(trial, {REASON: reason}, state=TrialState.PRUNED)
+        self._end(trial, {REASON: reason, SECONDS: seconds}, state=TrialState.PRUNED)
 
     def decline(self, trial: Trial, reason: str) -> None:
-        """The method cannot work on these data: the study ends here."""
+        """The method at its default cannot work on these data: the study ends here."""
         from optuna.trial import TrialState
 
         self.study.set_user_attr(UNSUPPORTED, reason)
         self._end(trial, {}, state=TrialState.FAIL)
+
+    def retry_failed(self) -> int:
+        """Let the trials whose runs failed, were killed or took too long be tried again, in their place; returns how many."""
+        again = [t for t in self._finished() if str(t.user_attrs.get(REASON, "")).startswith(WORTH_A_RETRY)]
+        for trial in again:
+            kept = {name: trial.user_attrs[name] for name in (SOURCE, ENQUEUED, BEYOND) if name in trial.user_attrs}
+            self.study.enqueue_trial(trial.params, user_attrs={**kept, RETRY_OF: trial.number})
+        return len(again)
 
     def _end(self, trial: Trial, attributes: Mapping[str, Any], **how: Any) -> FrozenTrial:
         self._drivers.ended(trial._trial_id)
@@ -256,7 +215,7 @@ class Study:
         mine = {trial._trial_id for trial in left}
         if left and all(trial._trial_id in mine for trial in self._running()):
             left += [trial for trial in self.study.get_trials() if trial.state is TrialState.WAITING]
-        for trial in sorted(left, key=_first_number):
+        for trial in sorted(left, key=first_number):
             try:
                 if trial.state is TrialState.WAITING and not self._storage.set_trial_state_values(
                     trial._trial_id, state=TrialState.RUNNING
@@ -286,26 +245,18 @@ class Study:
         """Trials that other drivers run now."""
         return sum(trial.user_attrs.get(DRIVER) != self._drivers.token for trial in self._running())
 
-    def told(self) -> list[FinishedTrial]:
-        """The finished trials in their order."""
-        found = [_told(trial, len(self.plan.seeds)) for trial in self.study.get_trials(deepcopy=False)]
-        return [trial for trial in found if trial is not None]
+    def trials(self) -> list[FinishedTrial]:
+        """The trials that have cost their share of the budget, in their order. What a larger budget has added is left out."""
+        return [finished_trial(trial, len(self.plan.seeds)) for trial in self._finished()]
 
     def spent(self) -> int:
-        """Trials that count: finished, or given up."""
-        return sum(_counts(trial) and trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
-
-    def reasons(self) -> list[str]:
-        """Why trials were given up."""
-        return [str(t.user_attrs[REASON]) for t in self.study.get_trials(deepcopy=False) if REASON in t.user_attrs]
+        """How many they are."""
+        return len(self._finished())
 
     def best(self) -> FinishedTrial | None:
-        """The finished trial with the best first objective over all seeds; of equals the first, so that a default is kept."""
-        whole = [trial for trial in self.told() if trial.whole]
-        if not whole:
-            return None
-        ranked = {"accuracy": lambda trial: trial.value, "seconds": lambda trial: -trial.seconds}[self.plan.objectives[0]]
-        return max(whole, key=lambda trial: (ranked(trial), trial.source == "default", -trial.number))
+        """The trial with the best score over all seeds; of equals the default, else the first."""
+        whole = [trial for trial in self.trials() if trial.whole and trial.value is not None]
+        return max(whole, key=lambda trial: (trial.value, trial.source == DEFAULT, -trial.number), default=None)
 
     # ---------------------------------------------------------------------------------------------------------- private
 
@@ -314,60 +265,38 @@ class Study:
 
         return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state is TrialState.RUNNING]
 
+    def _finished(self) -> list[FrozenTrial]:
+        return [trial for trial in counted(self.study.get_trials(deepcopy=False)) if trial.state.is_finished()][: self.plan.trials]
+
     def _check_identity(self, identity: dict[str, Any]) -> None:
         known = self.study.user_attrs.get(IDENTITY)
         if known is None:
             self.study.set_user_attr(IDENTITY, identity)
         elif canonical_json(known) != canonical_json(identity):
-            differs = ", ".join(_differences(known, identity)[:4])
+            differs = ", ".join(differences(known, identity)[:4])
             raise BenchmarkError(
                 f"study '{self.name}' is another search ({digest_of(known)}; this one is {self.digest}), it differs in {differs}; "
                 "choose another --study, or leave it out"
             )
 
     def _enqueue(self) -> None:
-        first = list(self.plan.enqueued)
+        """Let what comes first wait, unless it does or has been tried. Two drivers may do so at once: :meth:`ask` sees to it."""
+        from optuna.trial import TrialState
+
+        first = self.plan.first
         if self.plan.sampler == "grid":
-            named = {canonical_json(dict(point)): name for name, point in first}
+            named = {
+                canonical_json(setting.point(self.plan.space)): setting.name for setting in first if not setting.beyond(self.plan.space)
+            }
             points = grid_points(self.plan.space, self.plan.trials)
-            first = [(named.get(canonical_json(point), "grid"), point) for point in points]
-        known = {canonical_json(trial.user_attrs.get(ENQUEUED)) for trial in self.study.get_trials(deepcopy=False)}
-        for name, point in first:
-            if canonical_json([name, dict(point)]) not in known:
-                self.study.enqueue_trial(dict(point), user_attrs={SOURCE: name, ENQUEUED: [name, dict(point)]}, skip_if_exists=True)
-
-
-def _counts(trial: FrozenTrial) -> bool:
-    """Whether a trial is part of the budget: what failed was put back, or was one too many."""
-    from optuna.trial import TrialState
-
-    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-
-
-def _first_number(trial: FrozenTrial) -> int:
-    """The number of a trial when it was first asked for, or enqueued."""
-    history = trial.system_attrs.get("retry_history") or [trial.number]
-    return int(history[0])
-
-
-def _told(trial: FrozenTrial, seeds: int) -> FinishedTrial | None:
-    from optuna.trial import TrialState
-
-    if trial.state is not TrialState.COMPLETE or VALUES not in trial.user_attrs:
-        return None
-    both = {int(seed): pair for seed, pair in trial.user_attrs[VALUES].items()}
-    scores = {seed: float(pair[0]) for seed, pair in both.items()}
-    seconds = sum(float(pair[1]) for pair in both.values())
-    attrs = trial.user_attrs
-    return FinishedTrial(
-        trial.number,
-        str(attrs.get(SOURCE, "search")),
-        dict(attrs[PARAMS]),
-        statistics.fmean(scores.values()),
-        seconds,
-        scores,
-        len(both) == seeds,
-    )
+            first = tuple(FirstSetting(named.get(canonical_json(point), "grid"), point) for point in points)
+        there = [trial for trial in self.study.get_trials(deepcopy=False) if trial.state is not TrialState.FAIL]
+        known = {canonical_json(trial.user_attrs[ENQUEUED]) for trial in there if ENQUEUED in trial.user_attrs}
+        for setting in first:
+            mark = [setting.name, dict(setting.values)]
+            if canonical_json(mark) not in known:
+                attributes = {SOURCE: setting.name, ENQUEUED: mark, BEYOND: setting.beyond(self.plan.space)}
+                self.study.enqueue_trial(setting.point(self.plan.space), user_attrs=attributes)
 
 
 def _sampler(name: str, seed: int) -> BaseSampler:
@@ -385,11 +314,3 @@ def _pruner(name: str) -> Any:
     import optuna
 
     return optuna.pruners.WilcoxonPruner() if name == "wilcoxon" else optuna.pruners.NopPruner()
-
-
-def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """The dotted names of what differs between two identities."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        names = sorted(old.keys() | new.keys(), key=str)
-        return [found for name in names for found in _differences(old.get(name), new.get(name), f"{prefix}{name}.")]
-    return [] if old == new else [prefix.rstrip(".")]

@@ -11,11 +11,12 @@ from typing import Any
 from benchmark.spec import RunSpec
 from benchmark.store import RunStore
 from benchmark.tasks import TASKS
+from sweeps.plan import DEFAULT
 from sweeps.search import Candidate
 from sweeps.space import Dimension
-from sweeps.study import FinishedTrial
+from sweeps.trials import FinishedTrial
 
-__all__ = ["CONFIDENCE", "Interval", "Sides", "Tuned", "interval", "tuned_of"]
+__all__ = ["CONFIDENCE", "Found", "Interval", "Sides", "Tuned", "interval", "tuned_of"]
 
 CONFIDENCE = 0.95
 
@@ -72,12 +73,13 @@ class Tuned:
         method, dataset, noise, protocol: for people.
         plugin: the method's name. task: of its data.
         study, digest: in the storage.
-        space: what was varied. trials: all that have a value, in their order.
-        spent, budget: trials that count, and how many there were to be.
-        given_up: why settings that no run survived were given up, one text each. reason: why the method cannot work on these data.
+        objectives, sampler, search_seeds, space, budget: of the search.
+        trials: that have cost their share of the budget, in their order.
+        reason: why the method cannot work on these data.
         best: on the noisy validation part; None if no trial has a value.
         command: the words of ``run`` that repeat the best setting.
         seeds: fresh ones. metrics: key → both settings on them. keys: of their runs.
+        oracle: the truths that runs of the method were told.
     """
 
     method: str
@@ -92,16 +94,15 @@ class Tuned:
     sampler: str
     search_seeds: tuple[int, ...]
     space: tuple[Dimension, ...]
-    trials: tuple[FinishedTrial, ...]
-    spent: int
     budget: int
-    given_up: tuple[str, ...]
+    trials: tuple[FinishedTrial, ...]
     reason: str | None
     best: FinishedTrial | None
     command: str
     seeds: tuple[int, ...]
     metrics: Mapping[str, Sides]
     keys: Mapping[str, tuple[str, ...]]
+    oracle: tuple[str, ...]
 
     @property
     def headline(self) -> str:
@@ -111,62 +112,85 @@ class Tuned:
     @property
     def is_default(self) -> bool:
         """Whether the search has found nothing better than the default."""
-        return self.best is not None and self.best.source == "default"
+        return self.best is not None and self.best.source == DEFAULT
+
+    @property
+    def scored(self) -> list[FinishedTrial]:
+        """The trials that have a value."""
+        return [trial for trial in self.trials if trial.value is not None]
+
+    @property
+    def given_up(self) -> list[FinishedTrial]:
+        """The trials whose setting no run survived."""
+        return [trial for trial in self.trials if trial.value is None]
 
     @property
     def search_seconds(self) -> float:
-        """Worker seconds of all trials."""
+        """Worker seconds of all trials, of those that were given up too."""
         return sum(trial.seconds for trial in self.trials)
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a search had come to when its best setting was run on fresh seeds; other drivers may go on with it."""
+
+    candidate: Candidate
+    trials: tuple[FinishedTrial, ...]
+    best: FinishedTrial | None
+    reason: str | None
+
+    @classmethod
+    def of(cls, candidate: Candidate) -> Found:
+        """As it is now."""
+        study = candidate.study
+        return cls(candidate, tuple(study.trials()), study.best(), study.unsupported)
+
+
 def tuned_of(
-    candidate: Candidate, store: RunStore, default: Sequence[RunSpec], tuned: Sequence[RunSpec], seeds: Sequence[int], command: str
+    found: Found, store: RunStore, default: Sequence[RunSpec], tuned: Sequence[RunSpec], seeds: Sequence[int], command: str
 ) -> Tuned:
     """Put together what a search has come to.
 
     Args:
-        candidate: the study.
+        found: when the fresh runs began.
         store: of the runs.
         default, tuned: the runs on fresh seeds.
         seeds: those seeds.
         command: the words that repeat the best setting.
     """
-    study, cell = candidate.study, candidate.study.plan.cell
-    headline = TASKS[candidate.task].headline
+    study, cell, task = found.candidate.study, found.candidate.study.plan.cell, found.candidate.task
+    results = {spec.key(): store.result(spec.key()) or {} for spec in (*default, *tuned)}
+    keys = [f"{group}/{TASKS[task].headline}" for group in ("selected", "last")]
     return Tuned(
         method=cell.labels["method"],
         plugin=cell.method.name,
         dataset=cell.labels["dataset"],
         noise=cell.labels["noise"],
         protocol=cell.protocol.name,
-        task=candidate.task,
+        task=task,
         study=study.name,
         digest=study.digest,
         objectives=study.plan.objectives,
         sampler=study.plan.sampler,
         search_seeds=study.plan.seeds,
         space=study.plan.space,
-        trials=tuple(study.told()),
-        spent=study.spent(),
         budget=study.plan.trials,
-        given_up=tuple(study.reasons()),
-        reason=study.unsupported,
-        best=study.best(),
+        trials=found.trials,
+        reason=found.reason,
+        best=found.best,
         command=command,
         seeds=tuple(seeds),
-        metrics={
-            key: Sides(_values(store, default, key), _values(store, tuned, key)) for key in (f"selected/{headline}", f"last/{headline}")
-        },
+        metrics={key: Sides(_values(results, default, key), _values(results, tuned, key)) for key in keys},
         keys={"default": tuple(spec.key() for spec in default), "tuned": tuple(spec.key() for spec in tuned)},
+        oracle=tuple(sorted({str(truth) for result in results.values() for truth in result.get("oracle") or ()})),
     )
 
 
-def _values(store: RunStore, specs: Sequence[RunSpec], key: str) -> dict[int, float]:
+def _values(results: Mapping[str, Mapping[str, Any]], specs: Sequence[RunSpec], key: str) -> dict[int, float]:
     group, _, name = key.partition("/")
     found: dict[int, float] = {}
     for spec in specs:
-        result: dict[str, Any] = store.result(spec.key()) or {}
-        value = (result.get("metrics") or {}).get(group, {}).get(name)
+        value = (results[spec.key()].get("metrics") or {}).get(group, {}).get(name)
         if isinstance(value, (int, float)):
             found[spec.seed] = float(value)
     return found

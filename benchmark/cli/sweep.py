@@ -20,8 +20,9 @@ from benchmark.cli.sweep_session import session
 
 if TYPE_CHECKING:
     from benchmark.registry import Registry
+    from benchmark.spec import RunSpec
     from sweeps.search import Candidate
-    from sweeps.tuned import Tuned
+    from sweeps.tuned import Found, Tuned
 
 PIPE_WIDTH = 200
 
@@ -52,7 +53,7 @@ def sweep(
     ] = None,
     sampler: Annotated[str | None, _option("--sampler", "NAME", "tpe, gp, random or grid.")] = None,
     pruner: Annotated[str | None, _option("--pruner", "NAME", "none, or wilcoxon: bad settings stop after a few seeds.")] = None,
-    objectives: Annotated[str | None, _option("--objectives", "LIST", "accuracy, or accuracy,seconds.")] = None,
+    objectives: Annotated[str | None, _option("--objectives", "LIST", "accuracy or accuracy,seconds.")] = None,
     batch: Annotated[int | None, _option("--batch", "N", "Settings that a method tries at a time; more for many machines.")] = None,
     sampler_seed: Annotated[int | None, _option("--sampler-seed", "N", "Of the suggestions.")] = None,
     storage: Annotated[
@@ -79,6 +80,7 @@ def sweep(
     tracking_uri: opt.TrackingUri = None,
     no_tracking: camp.NoTracking = False,
     stale: camp.Stale = "rerun",
+    retry_failed: camp.RetryFailed = False,
     skip_bad: grids.SkipBad = False,
     dry_run: camp.DryRun = False,
     fmt: opt.Format = "table",
@@ -90,9 +92,8 @@ def sweep(
     ordinary run: cached, resumable, mirrored; the same command goes on where it was stopped.
     """
     place = camp.engine_choice(engine, address, gpus_per_run, slurm)
-    conditions = camp.Conditions(
-        runs, jobs, gpus, device, threads, timeout, plugin, data_root, tracking_uri, no_tracking, stale, False, dry_run, fmt, quiet, place
-    )
+    how = (tracking_uri, no_tracking, stale, retry_failed, dry_run, fmt, quiet, place)
+    conditions = camp.Conditions(runs, jobs, gpus, device, threads, timeout, plugin, data_root, *how)
     opt.check_out(out)
     given = {
         "methods": methods, "datasets": datasets, "noise": noise, "trials": trials, "seeds": seeds, "fresh_seeds": fresh_seeds,
@@ -116,6 +117,8 @@ def sweep(
         from sweeps.study import Study
 
         candidates = [Candidate(Study(one.plan, kept, drivers, study), one.setting, question.task) for one in searches]
+        for candidate in candidates if retry_failed else ():
+            candidate.study.retry_failed()
         if not quiet:
             _announce(searches, question)
         outcome = _play(candidates, searches, question, registry, conditions, told)
@@ -144,7 +147,7 @@ def _play(
     """Search, then compare on fresh seeds; the exit code instead if it was interrupted."""
     from benchmark.files import default_data_root
     from sweeps.search import Interrupted, search
-    from sweeps.tuned import tuned_of
+    from sweeps.tuned import Found, tuned_of
 
     data_root = conditions.data_root or default_data_root()
     seeds = question.grid.seeds
@@ -155,13 +158,7 @@ def _play(
     with session(registry, conditions, cells, told) as rounds:
         try:
             search(candidates, registry, data_root, rounds.run, question.batch, rounds.on_trial, rounds.on_wait)
-            pairs = []
-            for candidate in candidates:
-                best = candidate.study.best()
-                marks = {} if best is None or best.source == "default" else {"tuned": f"{candidate.study.spent()} trials"}
-                default = candidate.specs(registry, data_root, {}, question.fresh)
-                tuned = candidate.specs(registry, data_root, best.params, question.fresh, **marks) if best else []
-                pairs.append((candidate, default if best else [], tuned))
+            pairs = [_fresh(Found.of(candidate), registry, data_root, question.fresh) for candidate in candidates]
             last = rounds.run(list({spec.key(): spec for _, *sides in pairs for side in sides for spec in side}.values()))
         except Interrupted:
             last = None
@@ -170,12 +167,24 @@ def _play(
         note(f"interrupted; {spent} of {len(candidates) * question.trials} trials done; run the same command again to resume")
         return 130
     camp.print_failures(last, conditions.worker)
-    found = []
-    for (candidate, default, tuned), one in zip(pairs, searches, strict=True):
-        best = candidate.study.best()
-        command = run_command(one, question, best.params) if best else ""
-        found.append(tuned_of(candidate, last.plan.store, default, tuned, question.fresh, command))
-    return found
+    outcome = []
+    for (found, default, tuned), one in zip(pairs, searches, strict=True):
+        command = run_command(one, question, found.best.params, conditions.plugins or ()) if found.best else ""
+        outcome.append(tuned_of(found, last.plan.store, default, tuned, question.fresh, command))
+    return outcome
+
+
+def _fresh(found: Found, registry: Registry, data_root: Path, seeds: Sequence[int]) -> tuple[Found, list[RunSpec], list[RunSpec]]:
+    """A search with the runs of the default and of its best setting on fresh seeds; none if it has found nothing."""
+    from sweeps.plan import DEFAULT
+
+    if found.best is None:
+        return found, [], []
+    default = found.candidate.specs(registry, data_root, {}, seeds)
+    if found.best.source == DEFAULT:
+        return found, default, default
+    tuned = found.candidate.specs(registry, data_root, found.best.params, seeds, tuned=f"{len(found.trials)} trials")
+    return found, default, tuned
 
 
 # ------------------------------------------------------------------------------------------------------------- results
@@ -196,12 +205,14 @@ def _print_spaces(searches: Sequence[Search]) -> None:
 
     rows = []
     for plan in (one.plan for one in searches):
-        default = next((dict(point) for name, point in plan.enqueued if name == "default"), {})
+        default = plan.first[0].values
         for dimension in plan.space:
             what = " | ".join(map(str, dimension.choices)) if dimension.choices is not None else f"{dimension.low:g} .. {dimension.high:g}"
             scale = "log" if dimension.log else f"step {dimension.step:g}" if dimension.step else ""
-            rows.append([plan.label, dimension.key, what, scale, default.get(dimension.key, "")])
-        rows += [[plan.label, f"(first: {name})", "", "", ""] for name, _ in plan.enqueued]
+            rows.append([plan.label, dimension.key, what, scale, default[dimension.key]])
+        for first in plan.first if plan.sampler != "grid" else ():
+            changed = {key: value for key, value in first.values.items() if default.get(key) != value}
+            rows.append([plan.label, f"(first: {first.name})", ", ".join(f"{key}={value}" for key, value in changed.items()), "", ""])
     write_table(["search", "parameter", "values", "scale", "default"], rows)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from benchmark.grammar import Setting
     from benchmark.registry import Registry
     from benchmark.spec import RunSpec
+    from sweeps.plan import FirstSetting, Plan
     from sweeps.space import Dimension
-    from sweeps.study import Plan
 
 DEFAULTS: dict[str, Any] = {
     "seeds": "0-2",
@@ -137,8 +137,8 @@ class Question:
         Raises:
             BenchmarkError: nothing to search, a grid that is endless or larger than the budget, or values that no run could use.
         """
+        from sweeps.plan import digest_of
         from sweeps.space import grid_points
-        from sweeps.study import digest_of
 
         found: dict[str, Search] = {}
         for setting in self.methods:
@@ -153,8 +153,8 @@ class Question:
     def _plans(self, registry: Registry, setting: Setting, data: Setting, noise: Setting, data_root: Path | None) -> list[Plan]:
         """One; several where ``--set`` is a grid of the data's or the noise's parameters."""
         from benchmark.code_hash import code_hash
+        from sweeps.plan import Plan
         from sweeps.space import space_of
-        from sweeps.study import Plan
 
         names = {setting.name, data.name, *(part.name for part in noise.parts or (noise,))}
         overrides = {owner: values for owner, values in self.grid.overrides.items() if owner in names}
@@ -168,7 +168,7 @@ class Question:
             if not space:
                 raise BenchmarkError(f"nothing of {setting} is left to search; take back a --set, or give --search")
             _check_protocols(cell, space, self.task)
-            first = first_settings(registry, setting, cell, space)
+            first = first_settings(registry, setting, cell, space, self.fixed | own)
             how = (tuple(self.grid.seeds), self.trials, self.sampler, self.pruner, self.objectives, self.sampler_seed)
             plans.append(Plan(cell, code_hash(cell, registry), space, first, *how))
         return plans
@@ -176,23 +176,20 @@ class Question:
 
 def _check_strategy(chosen: Mapping[str, Any], seeds: int) -> tuple[str, ...]:
     """Refuse a sampler, pruner or objectives that do not exist or do not go together; returns the objectives."""
-    from sweeps.study import OBJECTIVES, PRUNERS, SAMPLERS
+    from sweeps.plan import OBJECTIVES, PRUNERS, SAMPLERS
 
-    objectives = tuple(part.strip() for part in chosen["objectives"].split(","))
-    for objective in objectives:
-        opt.check_choice("objective", objective, OBJECTIVES)
-    if len(set(objectives)) < len(objectives):
-        raise BenchmarkError(f"--objectives {chosen['objectives']} names one twice")
+    objectives = ",".join(part.strip() for part in chosen["objectives"].split(","))
+    opt.check_choice("--objectives", objectives, OBJECTIVES)
     opt.check_choice("--sampler", chosen["sampler"], SAMPLERS)
     opt.check_choice("--pruner", chosen["pruner"], PRUNERS)
-    if chosen["pruner"] == "wilcoxon" and objectives != ("accuracy",):
+    if chosen["pruner"] == "wilcoxon" and objectives != "accuracy":
         raise BenchmarkError(f"--pruner wilcoxon compares accuracies, and --objectives is {chosen['objectives']}; leave one of them out")
     if chosen["pruner"] == "wilcoxon" and seeds < FEWEST_SEEDS_TO_PRUNE:
         raise BenchmarkError(
             f"--pruner wilcoxon cannot tell settings apart before the fourth seed and --seeds {chosen['seeds']} has {seeds}; "
             f"give at least {FEWEST_SEEDS_TO_PRUNE}, e.g. --seeds 0-5"
         )
-    return objectives
+    return tuple(objectives.split(","))
 
 
 def _check_sets(grid: grids.Grid, methods: Iterable[str]) -> None:
@@ -215,26 +212,29 @@ def _check_protocols(cell: RunSpec, space: Sequence[Dimension], task: str) -> No
 
 
 def first_settings(
-    registry: Registry, setting: Setting, cell: RunSpec, space: Sequence[Dimension]
-) -> tuple[tuple[str, Mapping[str, Any]], ...]:
-    """The default, and those presets of the method that the search can come to."""
+    registry: Registry, setting: Setting, cell: RunSpec, space: Sequence[Dimension], fixed: Collection[str]
+) -> tuple[FirstSetting, ...]:
+    """The default, and the presets of the method that go together with what the command sets."""
+    from benchmark.params import resolve
+    from sweeps.plan import DEFAULT, FirstSetting
+
     cls = registry.load("method", setting.name)
     values = {f"{setting.name}.{key}": value for key, value in cell.method.params.items()}
     values |= {f"protocol.{key}": value for key, value in vars(cell.protocol).items()}
     default = {dimension.key: values[dimension.key] for dimension in space}
-    found: dict[str, Mapping[str, Any]] = {}
-    if all(dimension.contains(default[dimension.key]) for dimension in space):
-        found["default"] = default
+    found = [FirstSetting(DEFAULT, default)]
     for name, changes in cls.presets.items():
-        changed = {f"{setting.name}.{key}": value for key, value in changes.items()}
-        point = {**default, **{key: value for key, value in changed.items() if key in default}}
-        same = all(values.get(key) == value for key, value in changed.items() if key not in default)
-        if same and point not in found.values() and all(dimension.contains(point[dimension.key]) for dimension in space):
-            found[f"preset {name}"] = point
-    return tuple(found.items())
+        typed = vars(resolve(cls.Params, {**cell.method.params, **changes}, setting.name))
+        changed = {f"{setting.name}.{key}": typed[key] for key in changes}
+        if any(key in fixed and values[key] != value for key, value in changed.items()):
+            continue
+        preset = {**default, **{key: value for key, value in changed.items() if key in default or values[key] != value}}
+        if all(preset != other.values for other in found):
+            found.append(FirstSetting(f"preset {name}", preset))
+    return tuple(found)
 
 
-def run_command(search: Search, question: Question, values: Mapping[str, Any]) -> str:
+def run_command(search: Search, question: Question, values: Mapping[str, Any], plugins: Sequence[str]) -> str:
     """The ``run`` that repeats one setting on the fresh seeds."""
     from benchmark.spec import protocol
 
@@ -257,4 +257,5 @@ def run_command(search: Search, question: Question, values: Mapping[str, Any]) -
         str(search.noise),
     ]
     words += ["--seeds", ",".join(map(str, question.fresh)), "--protocol", cell.protocol.name, "--baseline", "none"]
+    words += [word for path in plugins for word in ("--plugin", path)]
     return shlex.join(words + [word for key, value in {**fixed, **values}.items() for word in ("--set", f"{key}={value}")])

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from benchmark.driver import CampaignResult
     from benchmark.registry import Registry
     from benchmark.spec import RunSpec
-    from sweeps.study import FinishedTrial, Study
+    from sweeps.study import Study
+    from sweeps.trials import FinishedTrial
 
 
 class Session:
@@ -43,7 +44,7 @@ class Session:
         else:
             name = "" if trial.source == "search" else f" ({trial.source})"
             stopped = "" if trial.whole else f", stopped after {len(trial.values)} seeds"
-            said = f"{trial.value * 100:.1f}{name}{stopped}" + (f", best {best.value * 100:.1f}" if best is not None else "")
+            said = f"{_percent(trial.value)}{name}{stopped}" + (f", best {_percent(best.value)}" if best is not None else "")
         self._progress.message(f"{study.plan.label}  trial {spent}/{study.plan.trials}: {said}")
 
     def on_wait(self, trials: int) -> None:
@@ -112,3 +113,7 @@ class _Shown(Progress):
     def message(self, text: str) -> None:
         """A line."""
         self._progress.message(text)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value * 100:.1f}"
