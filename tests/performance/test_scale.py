@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.perf
+pytestmark = [pytest.mark.perf, pytest.mark.timeout(3600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 CELLS = int(os.environ.get("SCALE_CELLS", "2000"))
