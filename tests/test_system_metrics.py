@@ -1,4 +1,4 @@
-"""What is recorded of the machine while a run goes on, and how the mirror names it."""
+"""What is recorded of the machine while a run goes on, how the mirror names it, and what the driver of the GPUs says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.system_metrics import MEGABYTE, SystemSampler
+from benchmark import system_metrics
+from benchmark.system_metrics import MEGABYTE, Gpu, SystemSampler, gpus
 from benchmark.tracking.record import _system
 
 
@@ -50,3 +51,27 @@ def test_a_driver_that_does_not_tell_costs_only_its_number(tmp_path: Path, gpu: 
 def test_on_a_cpu_there_is_no_gpu(tmp_path: Path) -> None:
     sampler = SystemSampler(tmp_path / "system.jsonl", "cpu")
     assert set(sampler.sample()) == {"time", "cpu_percent", "memory_mb"} and sampler.gpu_peak_memory_mb() is None
+
+
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{body}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+
+
+def test_gpus_as_the_driver_tells_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path, monkeypatch, "echo 'NVIDIA H200, 87, 12000, 143771'; echo 'A, B, [N/A], [N/A], 80'; echo 'odd line'")
+    assert gpus() == [Gpu("NVIDIA H200", 87.0, 12000.0, 143771.0), Gpu("A, B", None, None, 80.0)]
+
+
+@pytest.mark.parametrize("body", ["exit 9", "printf '\\377\\376, 1, 2, 3'", "exec sleep 5", "true"])
+def test_a_driver_that_does_not_answer_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    stand_in(tmp_path, monkeypatch, body)
+    monkeypatch.setattr(system_metrics, "NVIDIA_SMI_S", 0.5)
+    assert gpus() == []
+
+
+def test_without_a_driver_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpus() == []
