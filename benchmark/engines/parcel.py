@@ -6,6 +6,7 @@ run's folder is made. ``result.json`` is written last, by :meth:`benchmark.store
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -50,10 +51,10 @@ def unpack_run(files: Mapping[str, bytes], store: RunStore, key: str, lease: Lea
     for name in files:
         _check_name(name, folder, key)
     if RESULT in files:
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             result = json.loads(files[RESULT])
-        except ValueError:
-            raise BenchmarkError(f"run {key}: the {RESULT} that arrived is not JSON") from None
+        if not isinstance(result, dict) or result.get("run_key") != key:
+            raise BenchmarkError(f"run {key}: the {RESULT} that arrived is not its own; nothing was taken over")
     last = (ERROR, RESULT)
     for name in [*sorted(files.keys() - set(last)), *([ERROR] if ERROR in files and result is None else [])]:
         lease.check()
