@@ -87,7 +87,6 @@ class RayEngine:
         if not jobs:
             return
         ray = self._connect()
-        self._events(set())  # of runs that were stopped before
         waiting, out = deque(jobs), dict[Any, _Out]()
         try:
             while waiting or out:
@@ -129,10 +128,8 @@ class RayEngine:
         """Join the cluster, once; the module ``ray``."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a run without a GPU of its own sees none
-        if self.address is None:
-            os.environ.setdefault(
-                "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"
-            )  # on every system: an instance of our own listens on loopback only
+        if self.address is None and "ray" not in sys.modules:  # which reads this on import: our own instance is to listen on loopback only
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         import ray
 
         if self._task is not None:
@@ -198,7 +195,7 @@ class RayEngine:
                 self._store.archive(job.key)  # stale, or failed before
             path = self._store.folder(job.key) / SPEC
             spec = path.read_bytes() if path.exists() else None
-            order = Order(job.key, job.label, spec, self.options.to_dict(), self._plugins, self.command)
+            order = Order(job.key, job.label, spec, self.options.to_dict(), self._plugins, self.command, str(Path.cwd()))
             return {self._task.remote(dataclasses.asdict(order), self._mailbox): _Out(job, lease, started)}
         except (OSError, BenchmarkError) as error:
             lease.release()

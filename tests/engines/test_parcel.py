@@ -107,19 +107,20 @@ def test_a_run_that_was_taken_over_is_dropped(store: RunStore, lease: Lease) -> 
     assert names(store) == []
 
 
-def test_plugins_travel_with_the_modules_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugins_travel_as_files_or_whole_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BENCHMARK_PLUGINS", raising=False)
     home = tmp_path / "mine"
     (home / "inner" / "__pycache__").mkdir(parents=True)
-    for name in ("one.py", "beside.py", "notes.txt", "inner/two.py", "inner/table.csv", "inner/__pycache__/two.pyc"):
+    for name in ("one.py", "beside.py", "inner/__init__.py", "inner/two.py", "inner/table.csv", "inner/__pycache__/two.pyc"):
         (home / name).write_text(name)
     packed = parcel.pack_plugins([str(home / "one.py"), str(home / "inner")])
+    assert parcel.pack_plugins([str(home / "inner" / "__init__.py")]) == packed[1:]
     assert [(name, sorted(files)) for name, files in packed] == [
-        ("one.py", ["beside.py", "one.py"]),
-        ("inner", ["inner/table.csv", "inner/two.py"]),
+        ("one.py", ["one.py"]),
+        ("inner", ["inner/__init__.py", "inner/table.csv", "inner/two.py"]),
     ]
     paths = [Path(path) for path in parcel.unpack_plugins(packed, tmp_path / "there")]
-    assert paths[0].read_text() == "one.py" and paths[0].with_name("beside.py").exists()
+    assert paths[0].read_text() == "one.py" and not paths[0].with_name("beside.py").exists()
     assert (paths[1] / "two.py").read_text() == "inner/two.py"
     monkeypatch.setenv("BENCHMARK_PLUGINS", str(home / "one.py"))
     assert [name for name, _ in parcel.pack_plugins([])] == ["one.py"]
