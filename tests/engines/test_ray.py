@@ -17,8 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmark.engines import EngineChoice, Job, make_engine, parcel
-from benchmark.engines import ray_cluster as rc
+from benchmark.engines import EngineChoice, Job, make_engine, parcel, ray_address
 from benchmark.engines.ray_cluster import RayEngine
 from benchmark.errors import BenchmarkError
 from benchmark.lease import Lease
@@ -70,16 +69,16 @@ def test_an_address_that_leads_nowhere_is_one_line(bench: Any, address: str, sai
 
 
 def test_a_port_where_nobody_listens_and_one_where_something_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rc, "ANSWER_S", 2.0)
+    monkeypatch.setattr(ray_address, "ANSWER_S", 2.0)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(BenchmarkError, match=f"no Ray cluster at --address {address}: Connection refused; see the line that"):
-            rc._check_reachable(address)
+            ray_address.check_reachable(address)
         other.listen(1)
         started = time.monotonic()
         with pytest.raises(BenchmarkError, match="something listens there, but it does not answer as a Ray head node"):
-            rc._check_reachable(address)
+            ray_address.check_reachable(address)
         assert time.monotonic() - started < 10
 
 
@@ -290,7 +289,7 @@ list(RayEngine(WorkerOptions(runs=runs, data_root=runs), command={command!r}).ru
 
 @slow
 def test_the_head_node_answers(cluster: Any) -> None:
-    rc._check_reachable(cluster.address)
+    ray_address.check_reachable(cluster.address)
 
 
 @slow
