@@ -118,6 +118,7 @@ class RayEngine:
         self._task = self._mailbox = None
         if self._ours:
             ray.shutdown()
+            self._ours = False
 
     def _connect(self) -> Any:
         """Join the cluster, once; the module ``ray``."""
