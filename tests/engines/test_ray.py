@@ -293,6 +293,7 @@ def test_the_head_node_answers(cluster: Any) -> None:
 
 
 @slow
+@pytest.mark.timeout(900)
 def test_a_command_on_an_instance_of_its_own(tmp_path: Path) -> None:
     """The whole way: real worker, plugin file, quiet, the same numbers and hash of code as without Ray."""
     plugin = tmp_path / "mine" / "half.py"
@@ -304,7 +305,7 @@ def test_a_command_on_an_instance_of_its_own(tmp_path: Path) -> None:
 
     def call(*more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "benchmark", *words, *more]
-        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280)
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=400)
 
     done = call("--engine", "ray", "--runs", "ray")
     assert done.returncode == 0, done.stderr
