@@ -96,7 +96,7 @@ class Conditions:
     @property
     def worker(self) -> WorkerOptions:
         """What every worker is told."""
-        with_gpu = self.gpu_ids or self.engine.gpus_per_run
+        with_gpu = self.gpu_ids or self.engine.with_gpu
         device = "cuda" if with_gpu and self.device == "auto" else self.device  # without its GPU it must not fall back to the CPU
         return worker_options(self.runs, device, self.threads, self.data_root, self.plugins, timeout=self.timeout, stale=self.stale)
 
@@ -146,9 +146,10 @@ def make_data_ready(plan: Plan, registry: Registry, conditions: Conditions, told
     from benchmark.progress import Preparation
 
     data_root = conditions.data_root or default_data_root()
+    device = "auto" if conditions.engine.elsewhere else conditions.worker.device  # the runs' GPUs are other machines'
     with aside(), warnings_shown(told), Preparation(quiet=conditions.quiet) as report:
         for dataset in {identity(cell.spec, "dataset"): cell.spec.dataset for cell in plan.pending}.values():
-            make_ready(dataset, registry, data_root, conditions.worker.device, report)
+            make_ready(dataset, registry, data_root, device, report)
         doubtful = [cell.spec for cell in plan.pending if _may_not_fit(cell.spec, registry)]
         for spec in {(identity(spec, "dataset"), identity(spec, "noise")): spec for spec in reversed(doubtful)}.values():
             try:

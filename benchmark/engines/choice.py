@@ -15,6 +15,8 @@ ENGINES = ("auto", "serial", "local", "ray", "slurm")
 EXTRAS = {"ray": "ray", "slurm": "submitit"}
 """Engine → the package that its extra brings."""
 
+GPU_PARAMETERS = ("num_gpus", "gpus_per_node", "gpus_per_task")
+
 NOT_OURS = ("nodes", "ntasks_per_node", "array_parallelism", "additional_parameters", "srun_args", "use_srun", "name", "tasks_per_node")
 """Parameters of submitit that would make something else of a run than one task, or say twice what another option says."""
 
@@ -62,6 +64,11 @@ class EngineChoice:
     def elsewhere(self) -> bool:
         """Whether runs leave this machine, whose GPUs and cores then say nothing."""
         return self.name in ("ray", "slurm")
+
+    @property
+    def with_gpu(self) -> bool:
+        """Whether each run is given a GPU, so that it must not fall back to the CPU unnoticed."""
+        return self.gpus_per_run is not None or any(name in self.slurm for name in GPU_PARAMETERS)
 
     def check(self, jobs: int | None, gpus: Sequence[str], device: str, timeout: float | None) -> None:
         """Refuse general options that this engine cannot keep; BenchmarkError says what to write in their place."""

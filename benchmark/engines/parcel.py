@@ -6,6 +6,7 @@ run's folder is made. ``result.json`` is written last, by :meth:`benchmark.store
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -50,10 +51,10 @@ def unpack_run(files: Mapping[str, bytes], store: RunStore, key: str, lease: Lea
     for name in files:
         _check_name(name, folder, key)
     if RESULT in files:
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             result = json.loads(files[RESULT])
-        except ValueError:
-            raise BenchmarkError(f"run {key}: the {RESULT} that arrived is not JSON") from None
+        if not isinstance(result, dict) or result.get("run_key") != key:
+            raise BenchmarkError(f"run {key}: the {RESULT} that arrived is not its own; nothing was taken over")
     last = (ERROR, RESULT)
     for name in [*sorted(files.keys() - set(last)), *([ERROR] if ERROR in files and result is None else [])]:
         lease.check()
@@ -67,9 +68,7 @@ def unpack_run(files: Mapping[str, bytes], store: RunStore, key: str, lease: Lea
 
 
 def pack_plugins(paths: Sequence[str]) -> list[tuple[str, Files]]:
-    """The plugin files of ``--plugin`` and of the environment variable: for each its name, and what lies in its folder.
-
-    A file brings the other modules of its folder along, since it may import them; a folder brings all its files.
+    """The plugins of ``--plugin`` and of the environment variable: for each its name, and its file or all files of its folder.
 
     Raises:
         BenchmarkError: more than :data:`MOST_PLUGIN_BYTES`.
@@ -79,12 +78,13 @@ def pack_plugins(paths: Sequence[str]) -> list[tuple[str, Files]]:
         if not text:
             continue
         path = Path(text).expanduser().resolve()
-        found = _plain_files(path) if path.is_dir() else sorted({path, *(p for p in path.parent.glob("*.py") if not p.is_symlink())})
+        path = path.parent if path.name == "__init__.py" else path
+        found = _plain_files(path) if path.is_dir() else [path]
         found = [file for file in found if "__pycache__" not in file.parts]
         size = sum(file.stat().st_size for file in found)
         if size > MOST_PLUGIN_BYTES:
             raise BenchmarkError(
-                f"plugin {path} with its folder takes {size // 1_000_000} MB and would travel with every run "
+                f"plugin {path} takes {size // 1_000_000} MB and would travel with every run "
                 f"(limit {MOST_PLUGIN_BYTES // 1_000_000}); give it a folder of its own"
             )
         packed.append((path.name, {file.relative_to(path.parent).as_posix(): file.read_bytes() for file in found}))

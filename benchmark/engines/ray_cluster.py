@@ -12,8 +12,6 @@ import errno
 import json
 import logging
 import os
-import socket
-import subprocess
 import sys
 import time
 from collections import deque
@@ -24,6 +22,7 @@ from typing import Any
 
 from benchmark.engines.base import Job, OnEvent, Outcome, OutcomeStatus, WorkerOptions
 from benchmark.engines.parcel import Files, pack_plugins, unpack_run
+from benchmark.engines.ray_address import join, one_line
 from benchmark.engines.ray_node import Mailbox, Order
 from benchmark.errors import BenchmarkError, LeaseLostError
 from benchmark.lease import BusyError, Lease
@@ -33,10 +32,6 @@ logger = logging.getLogger(__name__)
 
 RETRIES = 2
 """Further attempts of a run whose node or Ray worker died."""
-
-CONNECT_S = 5.0
-ANSWER_S = 30.0
-"""Seconds that the head node has to accept a connection, and to answer as Ray."""
 
 POLL_S = 0.2
 CAPACITY_EVERY_S = 5.0
@@ -87,7 +82,6 @@ class RayEngine:
         if not jobs:
             return
         ray = self._connect()
-        self._events(set())  # of runs that were stopped before
         waiting, out = deque(jobs), dict[Any, _Out]()
         try:
             while waiting or out:
@@ -124,22 +118,21 @@ class RayEngine:
         self._task = self._mailbox = None
         if self._ours:
             ray.shutdown()
+            self._ours = False
 
     def _connect(self) -> Any:
         """Join the cluster, once; the module ``ray``."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a run without a GPU of its own sees none
-        if self.address is None:
-            os.environ.setdefault(
-                "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"
-            )  # on every system: an instance of our own listens on loopback only
+        if self.address is None and "ray" not in sys.modules:  # which reads this on import: our own instance is to listen on loopback only
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         import ray
 
         if self._task is not None:
             return ray
         self._plugins = pack_plugins(self.options.plugins)
         if not ray.is_initialized():
-            _join(ray, self.address)
+            join(ray, self.address)
             self._ours = True
         try:
             self._check_resources(ray)
@@ -198,7 +191,7 @@ class RayEngine:
                 self._store.archive(job.key)  # stale, or failed before
             path = self._store.folder(job.key) / SPEC
             spec = path.read_bytes() if path.exists() else None
-            order = Order(job.key, job.label, spec, self.options.to_dict(), self._plugins, self.command)
+            order = Order(job.key, job.label, spec, self.options.to_dict(), self._plugins, self.command, str(Path.cwd()))
             return {self._task.remote(dataclasses.asdict(order), self._mailbox): _Out(job, lease, started)}
         except (OSError, BenchmarkError) as error:
             lease.release()
@@ -227,15 +220,15 @@ class RayEngine:
             unpack_run(answer["files"], self._store, key, item.lease)
             return self._with_log(outcome, answer)
         except ray.exceptions.RayTaskError as error:
-            status, text = "failed", f"its Ray worker: {_one_line(error.cause)}"
+            status, text = "failed", f"its Ray worker: {one_line(error.cause)}"
         except ray.exceptions.RayError as error:  # the node died, memory ran out, … and so did the further attempts
-            status, text = "killed", f"Ray gave it up after {RETRIES + 1} attempts: {_one_line(error)}"
+            status, text = "killed", f"Ray gave it up after {RETRIES + 1} attempts: {one_line(error)}"
         except LeaseLostError as error:
             done = self._committed(item.job)
             status, text = (done.status, done.message) if done else ("busy", str(error))
         except OSError as error:
             full = error.errno == errno.ENOSPC
-            text = f"no space left below {self.options.runs}; free some and give the same command again" if full else _one_line(error)
+            text = f"no space left below {self.options.runs}; free some and give the same command again" if full else one_line(error)
             status = "failed"
         except BenchmarkError as error:
             status, text = "failed", str(error)
@@ -288,48 +281,3 @@ def _check_code(answer: dict[str, Any], job: Job) -> None:
     with contextlib.suppress(ValueError, AttributeError):  # no JSON, or no object: refused when it is unpacked
         if json.loads(answer["files"][RESULT]).get("code_hash") != job.code:
             raise BenchmarkError(f"node {answer['node']} runs other code than this machine; install the same version there")
-
-
-def _join(ray: Any, address: str | None) -> None:
-    """``ray.init``, quietly and in bounded time. Raises BenchmarkError."""
-    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    where = "a Ray instance on this machine cannot be started"
-    try:
-        if address is None:
-            from benchmark.engines import available_cores
-
-            ray.init("local", num_cpus=available_cores(), include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
-            return
-        where = f"no Ray cluster at --address {address}"
-        if address != "auto":
-            _check_reachable(address)
-        ray.init(address, **quiet)
-    except BenchmarkError:
-        raise
-    except Exception as error:
-        raise BenchmarkError(f"{where}: {_one_line(error)}") from error
-
-
-def _check_reachable(address: str) -> None:
-    """BenchmarkError unless a Ray head node answers there: ``ray.init`` itself would try for minutes and print as it goes."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdecimal() or "/" in address:
-        raise BenchmarkError(f"--address '{address}' is not host:port of the head node, e.g. 10.0.0.5:6379 (nor auto)")
-    next_step = "see the line that `ray start --head` printed there"
-    try:
-        socket.create_connection((host, int(port)), CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise BenchmarkError(f"no Ray cluster at --address {address}: {reason}; {next_step}") from None
-    code = "import sys, ray; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
-    try:
-        subprocess.run([sys.executable, "-c", code, address], capture_output=True, check=True, timeout=ANSWER_S)  # noqa: S603
-    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
-        raise BenchmarkError(
-            f"--address {address}: something listens there, but it does not answer as a Ray head node; {next_step}"
-        ) from None
-
-
-def _one_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

@@ -42,6 +42,7 @@ class Order:
         options: of the worker, as a dict; its runs folder and plugin paths are replaced here.
         plugins: from :func:`benchmark.engines.parcel.pack_plugins`.
         command: starts a worker.
+        cwd: the driver's folder, from which relative paths of data count; ignored where it does not exist.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Order:
     options: dict[str, Any]
     plugins: list[tuple[str, Files]]
     command: tuple[str, ...] | None
+    cwd: str
 
 
 class Mailbox:
@@ -106,6 +108,8 @@ class _Home:
         fcntl.flock(self._lock, fcntl.LOCK_EX)  # the system lets go of it when this process ends, however it does
         runs = self.folder / "runs"
         runs.mkdir()
+        if Path(order.cwd).is_dir():
+            os.chdir(order.cwd)
         os.environ.pop(ENVIRONMENT, None)  # the driver's plugins came along; this node's own would be others, or the same twice
         plugins = unpack_plugins(order.plugins, self.folder / "plugins")
         self.options = dataclasses.replace(WorkerOptions.from_dict(order.options), runs=runs, plugins=plugins)

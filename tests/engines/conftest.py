@@ -4,7 +4,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from benchmark.engines import Engine, Job, WorkerOptions
 from benchmark.engines.local import LocalEngine
+from benchmark.store import RunStore
 
 TOY = Path(__file__).with_name("toy_worker.py")
 
@@ -66,9 +68,23 @@ def cluster() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1, "include_dashboard": False})
-    made.add_node(num_cpus=1, num_gpus=1)
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 0, "include_dashboard": False})
+    made.add_node(num_cpus=2, num_gpus=2)
     ray.init(made.address, log_to_driver=False, logging_level=logging.ERROR)
     yield made
     ray.shutdown()
     made.shutdown()
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the driver commits each key."""
+    count: Counter[str] = Counter()
+    original = RunStore.commit
+
+    def commit(self: RunStore, key: str, result: Mapping[str, Any]) -> None:
+        count[key] += 1
+        original(self, key, result)
+
+    monkeypatch.setattr(RunStore, "commit", commit)
+    return count

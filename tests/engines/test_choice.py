@@ -69,6 +69,16 @@ def test_an_extra_that_is_missing_comes_with_its_install_line(
     assert f'needs {package}, which is not installed: python -m pip install "noisy-label-benchmark[{engine}]"' in line
 
 
+def test_every_command_that_runs_cells_takes_an_engine(capsys: Any) -> None:
+    assert main(["budget", "--dry-run", "--engine", "rai"]) == 2
+    assert "unknown engine 'rai'; did you mean 'ray'" in capsys.readouterr().err
+
+
+def test_gpus_that_were_asked_for_are_not_done_without(login_node: None) -> None:
+    assert not EngineChoice("ray").with_gpu and not EngineChoice("slurm", slurm={"time": 5}).with_gpu
+    assert EngineChoice("ray", gpus_per_run=0.5).with_gpu and EngineChoice("slurm", slurm={"gpus_per_node": 1}).with_gpu
+
+
 def test_slurm_away_from_a_login_node(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name, *rest: None)
     (line,) = lines_of(capsys, "--engine", "slurm")

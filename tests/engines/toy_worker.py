@@ -43,7 +43,13 @@ def act(what, key, options, on_event):
         os.kill(os.getpid(), signal.SIGSEGV)
     if what == "exit":
         sys.exit(3)
-    if what in ("hang", "stubborn"):
+    if what == "pair":  # until two are at work at the same time
+        while len(list(home(options).glob("*.began"))) < 2:
+            time.sleep(0.02)
+    if what == "wait":  # until the test says so
+        while not (home(options) / "go").exists():
+            time.sleep(0.02)
+    if what in ("hang", "stubborn") or (what == "hang once" and not again):
         if what == "stubborn":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(600)
@@ -71,6 +77,7 @@ def execute(key, options, on_event):
                 return Outcome(key, "done", 0.0, "already")
             if what == "busy":
                 raise BusyError("somebody else")
+            (store.folder(key) / "log.txt").write_text(f"the log of {key}")
             act(what, key, options, on_event)
             lease.check()
             note(home(options), key)
