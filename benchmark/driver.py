@@ -21,7 +21,7 @@ from benchmark.cost import CostModel, Estimate, wall_seconds
 from benchmark.engines.base import Engine, Job, Outcome
 from benchmark.errors import BenchmarkError, unknown_name
 from benchmark.lease import BusyError
-from benchmark.spec import RunSpec
+from benchmark.spec import RunSpec, is_trial
 from benchmark.store import RunStore, Status
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Cell:
         ended: for a cell that is left as it is, how it ended (``done``, ``skipped``, ``diverged``, ``failed``), else None.
         message: the reason of that end.
         estimate: of its duration, None if it is not to run or nothing like it has run here.
+        adopted: it was run as a trial of a search, and this command asks for it by name.
     """
 
     spec: RunSpec
@@ -63,6 +64,7 @@ class Cell:
     ended: str | None = None
     message: str = ""
     estimate: Estimate | None = None
+    adopted: bool = False
 
     @property
     def label(self) -> str:
@@ -175,7 +177,8 @@ def _cell(spec: RunSpec, registry: Registry, store: RunStore, stale: str, retry_
         ended, message = str(result.get("status", "done")), str(result.get("reason") or "")
         if ended == "diverged" and retry_failed:
             return Cell(spec, key, code, status, pending=True)
-        return Cell(spec, key, code, status, pending=False, ended=ended, message=message)
+        adopted = is_trial(result.get("spec")) and not is_trial(spec.to_dict())
+        return Cell(spec, key, code, status, pending=False, ended=ended, message=message, adopted=adopted)
     if status is Status.FAILED and not retry_failed:
         return Cell(spec, key, code, status, pending=False, ended="failed", message=_reason(store, key))
     return Cell(spec, key, code, status, pending=True)
@@ -214,6 +217,9 @@ def execute(plan: Plan, engine: Engine, tracker: Tracker, progress: Progress, *,
         BenchmarkError: the runs folder cannot be written; nothing has run then.
     """
     campaign = _Campaign(plan, engine, tracker, progress)
+    for cell in plan.cells:
+        if cell.adopted:
+            plan.store.register(cell.spec)
     if not plan.pending:
         return campaign.result
     plan.store.check_writable()

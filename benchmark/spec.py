@@ -19,6 +19,8 @@ from benchmark.tasks import defaults_of, one_task
 if TYPE_CHECKING:
     from benchmark.registry import Registry
 
+SWEEP, TUNED = "sweep", "tuned"
+"""Labels that a search gives to runs: the study of a trial; how many trials are behind a best setting."""
 SCHEMA = 1
 """Version of the run folder's format; part of every key."""
 
@@ -182,6 +184,12 @@ class RunSpec:
     def noise_names(self, content: str) -> tuple[Any, ...]:
         """What the draw of noise depends on: data, noise and seed, not the method."""
         return (*self.data_names(content), self.noise.name, *(part.draw_names() for part in self.noise.parts or (self.noise,)))
+
+
+def is_trial(spec: Mapping[str, Any] | None) -> bool:
+    """Whether a spec, as :meth:`RunSpec.to_dict` writes it, is a setting that a search has suggested and nobody has named."""
+    labels = (spec or {}).get("labels")
+    return isinstance(labels, Mapping) and SWEEP in labels
 
 
 def canonical_json(value: Any) -> str:

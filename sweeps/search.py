@@ -19,7 +19,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.grammar import Setting
 from benchmark.params import resolve
 from benchmark.resolve import label, resolve_plugin
-from benchmark.spec import RunSpec, TrainingProtocol
+from benchmark.spec import SWEEP, RunSpec, TrainingProtocol
 from benchmark.tasks import TASKS
 from sweeps.plan import DEFAULT
 from sweeps.space import PROTOCOL
@@ -186,7 +186,7 @@ class _Round:
         whose: dict[int, list[str]] = {}
         for candidate, trial in live:
             seeds = candidate.study.plan.seeds if step is None else candidate.study.plan.seeds[step : step + 1]
-            marks = {"sweep": candidate.study.digest} if trial.user_attrs[SOURCE] in SUGGESTED else {}  # the others have names of their own
+            marks = {SWEEP: candidate.study.digest} if trial.user_attrs[SOURCE] in SUGGESTED else {}  # the others have names of their own
             try:
                 specs = candidate.specs(self.registry, self.data_root, candidate.study.settings(trial), seeds, **marks)
             except BenchmarkError as error:  # two values that do not go together

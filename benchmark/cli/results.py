@@ -112,7 +112,12 @@ def report(
     if task is not None:
         check_choice("--task", task, TASKS)
     registry = registry_of(plugin)
-    results = [{**row, "stale": _is_stale(row, registry)} for row in _results(source, runs, tracking_uri) if trials or not _is_trial(row)]
+    store = existing_store(runs) if source == "files" else None
+    results = [
+        {**row, "stale": _is_stale(row, registry)}
+        for row in _results(source, runs, tracking_uri)
+        if trials or not _only_a_trial(row, store)
+    ]
     if not results:
         raise BenchmarkError("these runs are all trials of searches; add --trials to see them, or give the sweep command again")
     if task is not None:
@@ -145,9 +150,16 @@ def _results(source: str, runs: Path, tracking_uri: str | None) -> list[dict[str
     return results
 
 
-def _is_trial(result: dict[str, Any]) -> bool:
-    """Whether only a search asked for this run; see docs/sweeps.md."""
-    return bool(((result.get("spec") or {}).get("labels") or {}).get("sweep"))
+def _only_a_trial(result: dict[str, Any], store: RunStore | None) -> bool:
+    """Whether nobody but a search has asked for this run; a command that asks for it later says so in its spec.json."""
+    from benchmark.spec import is_trial
+
+    if not is_trial(result.get("spec")):
+        return False
+    try:
+        return store is None or is_trial(store.spec(result["run_key"]).to_dict())
+    except BenchmarkError:
+        return True
 
 
 def _is_stale(result: dict[str, Any], registry: Registry) -> bool:

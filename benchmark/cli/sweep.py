@@ -176,6 +176,7 @@ def _play(
 
 def _fresh(found: Found, registry: Registry, data_root: Path, seeds: Sequence[int]) -> tuple[Found, list[RunSpec], list[RunSpec]]:
     """A search with the runs of the default and of its best setting on fresh seeds; none if it has found nothing."""
+    from benchmark.spec import TUNED
     from sweeps.plan import DEFAULT
 
     if found.best is None:
@@ -183,7 +184,7 @@ def _fresh(found: Found, registry: Registry, data_root: Path, seeds: Sequence[in
     default = found.candidate.specs(registry, data_root, {}, seeds)
     if found.best.source == DEFAULT:
         return found, default, default
-    tuned = found.candidate.specs(registry, data_root, found.best.params, seeds, tuned=f"{len(found.trials)} trials")
+    tuned = found.candidate.specs(registry, data_root, found.best.params, seeds, **{TUNED: f"{len(found.trials)} trials"})
     return found, default, tuned
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 from benchmark.errors import BenchmarkError
 from benchmark.files import read_lines
-from benchmark.spec import PluginSpec, canonical_json
+from benchmark.spec import SWEEP, TUNED, PluginSpec, canonical_json
 
 PARAM_LIMIT = 6000
 """Characters that MLflow keeps of a parameter."""
@@ -30,8 +30,6 @@ CUT = " … (cut)"
 
 _ARTIFACTS = ("spec.json", "result.json", "history.jsonl", "samples.parquet")
 _KINDS = ("method", "dataset", "noise")
-MARKS = ("sweep", "tuned")
-"""Labels that a search gives to its runs: the study of a trial, the number of trials behind a tuned setting."""
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_\-. ]")
 
 
@@ -94,7 +92,7 @@ def read_record(folder: Path) -> RunRecord:
         return RunRecord(
             run_key=result["run_key"],
             result_sha=hashlib.sha256(raw).hexdigest(),
-            experiment=_experiment(labels["dataset"], spec["protocol"], (spec.get("labels") or {}).get("sweep")),
+            experiment=_experiment(labels["dataset"], spec["protocol"], (spec.get("labels") or {}).get(SWEEP)),
             name=_cut(f"{labels['method']} · {labels['noise']} · seed {spec['seed']}", NAME_LIMIT),
             ok=result["status"] != "diverged",
             started=started,
@@ -150,7 +148,7 @@ def _tags(result: Mapping[str, Any], spec: Mapping[str, Any], labels: Mapping[st
         "status": result["status"],
         "reason": result.get("reason"),
         **labels,
-        **{name: (spec.get("labels") or {}).get(name) for name in MARKS},
+        **{name: (spec.get("labels") or {}).get(name) for name in (SWEEP, TUNED)},
         "seed": spec["seed"],
         "oracle": ", ".join(map(str, oracle)),
         "git_commit": _first(host, "git_commit", "commit", "git"),
