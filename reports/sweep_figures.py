@@ -97,7 +97,11 @@ def importance(search: Tuned) -> dict[str, float]:
     with quiet():
         study = optuna.create_study(direction="maximize")
         for trial in whole:
-            study.add_trial(optuna.create_trial(params=trial.params, distributions=distributions, value=trial.value))
+            study.add_trial(
+                optuna.create_trial(
+                    params={key: trial.params[key] for key in distributions}, distributions=distributions, value=trial.value
+                )
+            )
         found = optuna.importance.get_param_importances(study)
     return {str(key): float(value) for key, value in found.items()}
 

@@ -88,6 +88,8 @@ class Dimension:
         assert self.high is not None
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
             return False
+        if self.whole and value != int(value):
+            return False
         steps = (value - self.low) / self.step if self.step else 0.0
         return abs(steps - round(steps)) < 1e-8
 
@@ -115,7 +117,8 @@ class Dimension:
             value = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
         inside = min(max(value, self.low), self.high)
         if self.step:
-            inside = round(self.low + round((inside - self.low) / self.step) * self.step, 10)
+            most = math.floor((self.high - self.low) / self.step + 1e-9)
+            inside = round(self.low + min(round((inside - self.low) / self.step), most) * self.step, 10)
         return round(inside) if self.whole else float(inside)
 
     def values(self) -> tuple[Any, ...] | None:
