@@ -227,7 +227,7 @@ class _Round:
         status, message = self.ended.get(id(trial), ("done", ""))
         if status in ("done", "pruned"):
             return candidate.study.tell(trial, self.scores[id(trial)], self.keys[id(trial)]), ""
-        if status == "skipped" and trial.user_attrs[SOURCE] == DEFAULT:
+        if status == "skipped" and (trial.user_attrs[SOURCE] == DEFAULT or candidate.study.unsupported is not None):
             candidate.study.decline(trial, message)
         else:
             candidate.study.give_up(trial, f"{status}: {message}", self.seconds[id(trial)])

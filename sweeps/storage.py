@@ -183,7 +183,14 @@ def open_storage(text: str | None, runs: Path) -> Iterator[tuple[BaseStorage, Dr
                 yield storage, drivers
         except StorageInternalError as error:
             where = masked(text or "", text or "")
-            raise BenchmarkError(f"--storage {where} is gone: {one_line(error, text or '')}; give the same command again") from None
+            cause = one_line(error.__cause__ or error, text or "")
+            raise BenchmarkError(f"--storage {where} is gone: {cause}; give the same command again") from None
+        except OSError as error:
+            journal = str(Path(text) if text else journal_path(runs))
+            if scheme or not (error.filename is None or str(error.filename).startswith((journal, str(Path(journal).absolute())))):
+                raise
+            reason = error.strerror or str(error)
+            raise BenchmarkError(f"cannot keep studies in {journal}: {reason}; mend that and give the same command again") from error
 
 
 def _journal(path: Path, given: bool) -> tuple[BaseStorage, Drivers]:

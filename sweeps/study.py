@@ -23,6 +23,7 @@ from sweeps.trials import (
     ENQUEUED,
     KEYS,
     PARAMS,
+    PLACE,
     REASON,
     RETRY_OF,
     SECONDS,
@@ -101,8 +102,9 @@ class Study:
         while len(asked) < count and self.unsupported is None:
             trials = self.study.get_trials(deepcopy=False)
             taken = len(counted(trials))
-            waiting = any(trial.state is TrialState.WAITING for trial in trials)
-            if taken >= self.plan.trials or (self.plan.sampler == "grid" and not waiting):
+            waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
+            again = any(RETRY_OF in trial.user_attrs for trial in waiting)
+            if (taken >= self.plan.trials and not again) or (self.plan.sampler == "grid" and not waiting):
                 break
             self.study.sampler = _sampler(self.plan.sampler, derive_seed("sampler", self.plan.sampler_seed, self.plan.label, taken))
             trial = self.study.ask(self._distributions)
@@ -125,7 +127,8 @@ class Study:
 
     def _is_surplus(self, trial: Trial) -> bool:
         """Whether drivers that asked, or enqueued, at the same moment have made it one too many: the lower numbers count."""
-        before = [t for t in counted(self.study.get_trials(deepcopy=False)) if t.number < trial.number]
+        place = first_number(self._storage.get_trial(trial._trial_id))
+        before = [t for t in counted(self.study.get_trials(deepcopy=False)) if first_number(t) < place]
         attrs = trial.user_attrs
         twice = any(name in attrs and any(t.user_attrs.get(name) == attrs[name] for t in before) for name in (ENQUEUED, RETRY_OF))
         beyond_the_grid = self.plan.sampler == "grid" and ENQUEUED not in attrs
@@ -173,7 +176,7 @@ class Study:
         again = [t for t in self._finished() if str(t.user_attrs.get(REASON, "")).startswith(WORTH_A_RETRY)]
         for trial in again:
             kept = {name: trial.user_attrs[name] for name in (SOURCE, ENQUEUED, BEYOND) if name in trial.user_attrs}
-            self.study.enqueue_trial(trial.params, user_attrs={**kept, RETRY_OF: trial.number})
+            self.study.enqueue_trial(trial.params, user_attrs={**kept, RETRY_OF: trial.number, PLACE: first_number(trial)})
         return len(again)
 
     def _end(self, trial: Trial, attributes: Mapping[str, Any], **how: Any) -> FrozenTrial:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["FinishedTrial", "counted", "finished_trial", "first_number"]
 
 SOURCE, VALUES, KEYS, PARAMS, BEYOND = "source", "values", "runs", "params", "beyond_the_space"
-REASON, SECONDS, STOPPED, ENQUEUED, RETRY_OF = "reason", "seconds", "stopped_after", "enqueued", "retry_of"
+REASON, SECONDS, STOPPED, ENQUEUED, RETRY_OF, PLACE = "reason", "seconds", "stopped_after", "enqueued", "retry_of", "place"
 """User attributes of a trial."""
 SUGGESTED = ("search", "grid")
 """Sources of settings that nobody has named."""
@@ -56,9 +56,9 @@ def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def first_number(trial: FrozenTrial) -> int:
-    """The number of a trial when it was first asked for, or enqueued."""
+    """The number of a trial when it was first asked for, or enqueued; of one that is tried again, that of the one it replaces."""
     history = trial.system_attrs.get("retry_history") or [trial.number]
-    return int(history[0])
+    return int(trial.user_attrs.get(PLACE, history[0]))
 
 
 def finished_trial(trial: FrozenTrial, seeds: int) -> FinishedTrial:
