@@ -114,10 +114,10 @@ class ServerDrivers(Drivers):
         storage: a relational storage with a heartbeat.
     """
 
-    def __init__(self, storage: Any, interval_s: float = HEARTBEAT_S) -> None:
+    def __init__(self, storage: Any) -> None:
         self.token = secrets.token_hex(8)
         self._storage, self._running, self._stop = storage, set[int](), threading.Event()
-        self._thread = threading.Thread(target=self._beat, args=(interval_s,), name="sweep-heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._beat, args=(HEARTBEAT_S,), name="sweep-heartbeat", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
