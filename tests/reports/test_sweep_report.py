@@ -14,10 +14,10 @@ import pytest
 
 from benchmark.errors import BenchmarkError
 from reports.machine import csv_text, plain
-from reports.sweep_figures import FEWEST_TRIALS, importance, pareto_front, write_figures
-from reports.sweep_tables import render, rich_tables, setting, sheets, trials_csv
+from reports.sweep_figures import FEWEST_TRIALS, importance, write_figures
+from reports.sweep_tables import pareto_trials, render, rich_tables, setting, sheets, trials_csv
 from sweeps.space import Dimension
-from sweeps.study import FinishedTrial
+from sweeps.trials import FinishedTrial
 from sweeps.tuned import Sides, Tuned
 
 SPACE = (
@@ -35,6 +35,11 @@ def trial(number: int, value: float, params: dict[str, Any] = DEFAULT, source: s
     return FinishedTrial(number, source, params, value, seconds, {0: value - 0.01, 1: value + 0.01}, True)
 
 
+def lost(number: int, reason: str, seconds: float = 8.0) -> FinishedTrial:
+    """A setting that no run survived."""
+    return FinishedTrial(number, "search", BETTER, None, seconds, {}, False, reason)
+
+
 def tuned(**changes: Any) -> Tuned:
     """The default has 0.5 and 0.6 on two fresh seeds, the better setting 0.7 and 0.6."""
     trials = (trial(0, 0.6, source="default"), trial(1, 0.8, BETTER))
@@ -42,10 +47,10 @@ def tuned(**changes: Any) -> Tuned:
     usual: dict[str, Any] = {
         "method": "toy", "dataset": "cells", "noise": "symmetric:0.4", "protocol": "quick", "plugin": "toy", "task": "classification",
         "study": "toy/cells/symmetric:0.4/abcd0123", "digest": "abcd0123", "objectives": ("accuracy",), "sampler": "tpe",
-        "search_seeds": (0, 1), "space": SPACE, "trials": trials, "spent": 2, "budget": 2, "given_up": (), "reason": None,
+        "search_seeds": (0, 1), "space": SPACE, "trials": trials, "budget": 2, "reason": None,
         "best": trials[1], "command": "python -m benchmark run", "seeds": (100, 101),
         "metrics": {"selected/accuracy": sides, "last/accuracy": Sides({100: 0.4}, {})},
-        "keys": {"default": ("a" * 16,), "tuned": ("b" * 16,)},
+        "keys": {"default": ("a" * 16,), "tuned": ("b" * 16,)}, "oracle": (),
     }  # fmt: skip
     return Tuned(**{**usual, **changes})
 
@@ -53,7 +58,7 @@ def tuned(**changes: Any) -> Tuned:
 def nothing(**changes: Any) -> Tuned:
     """A search without any value."""
     empty = {"selected/accuracy": Sides({}, {}), "last/accuracy": Sides({}, {})}
-    return tuned(trials=(), best=None, spent=2, command="", metrics=empty, keys={"default": (), "tuned": ()}, **changes)
+    return tuned(**{"trials": (), "best": None, "command": "", "metrics": empty, "keys": {"default": (), "tuned": ()}, **changes})
 
 
 # --------------------------------------------------------------------------------------------------------------- tables
@@ -67,7 +72,7 @@ def test_a_row_by_hand() -> None:
     assert row["default"] == "55.0 ± 63.5"  # 12.706 · 0.0707 / √2
     assert row["tuned"] == "65.0 ± 63.5"
     assert row["tuned - default"] == "+10.0 ± 127.1"
-    assert (row["default, last"], row["tuned, last"]) == ("40.0", "–")
+    assert (row["default, last"], row["tuned, last"]) == ("1 of 2 seeds", "–")
     assert row["search h"] == "0.02"  # 80 s
     assert row["best setting"] == "beta=0.75, kind=soft, flag=True, protocol.lr=0.0025"
     (narrow,) = sheets([tuned()], wide=False)
@@ -75,8 +80,67 @@ def test_a_row_by_hand() -> None:
     assert "toy: beta=0.75, kind=soft, flag=True, protocol.lr=0.0025" in narrow.notes
 
 
+def test_a_side_that_lacks_fresh_seeds_is_not_compared() -> None:
+    """A mean over other seeds compares other cells; what is there stays in the machine formats."""
+    few = {"selected/accuracy": Sides({100: 0.5, 101: 0.6}, {101: 0.95}), "last/accuracy": Sides({}, {100: 0.9, 101: 0.8})}
+    whole = tuned(method="whole")
+    incomplete = tuned(method="incomplete", metrics=few)
+    other = tuned(method="other", metrics={**few, "selected/accuracy": Sides({100: 0.99}, {100: 0.8, 101: 0.9})})
+    (sheet,) = sheets([incomplete, nothing(method="nobody"), other, whole])
+    rows = {row[0]: row for row in sheet.rows}
+    assert list(rows) == ["other", "whole", "incomplete", "nobody"]  # 85 %, 65 %, and what has no whole mean
+    assert rows["incomplete"][3:8] == ("55.0 ± 63.5", "1 of 2 seeds", "–", "–", "85.0 ± 63.5")
+    assert rows["other"][3:6] == ("1 of 2 seeds", "85.0 ± 63.5", "–")
+    assert rows["whole"][3:6] == ("55.0 ± 63.5", "65.0 ± 63.5", "+10.0 ± 127.1")
+    (row,) = csv.DictReader(io.StringIO(render([incomplete], "csv")))
+    assert (row["selected_tuned"], row["selected_tuned_n"], row["selected_default_n"]) == ("0.95", "1", "2")
+    assert (row["selected_difference_n"], row["last_difference"]) == ("1", "")
+    five = tuned(seeds=tuple(range(100, 105)), metrics={**few, "selected/accuracy": Sides({}, {100: 0.1, 102: 0.2, 103: 0.3})})
+    assert sheets([five])[0].rows[0][3:6] == ("–", "3 of 5 seeds", "–")
+
+
+def test_oracles_are_marked() -> None:
+    (plain_sheet,) = sheets([tuned()])
+    assert "marks" not in plain_sheet.header and not [note for note in plain_sheet.notes if "oracle" in note]
+    both = [tuned(method="told", oracle=("clean", "rate")), tuned(method="blind")]
+    for wide in (True, False):
+        (sheet,) = sheets(both, wide=wide)
+        marks = {row[0]: dict(zip(sheet.header, row, strict=True))["marks"] for row in sheet.rows}
+        assert marks == {"told": "oracle: clean+rate", "blind": ""}
+        assert "oracle: truths that the method was told in every run, at its default too" in sheet.notes
+    rows = list(csv.DictReader(io.StringIO(render(both, "csv"))))
+    assert [row["method"] for row in rows] == ["told", "blind"] and "clean" in rows[0]["oracle"] and rows[1]["oracle"] == ""
+    assert [one["oracle"] for one in json.loads(render(both, "json"))] == [["clean", "rate"], []]
+    assert "oracle: clean+rate" in render(both, "md") and "oracle: clean+rate" in render(both, "latex")
+
+
+def test_the_notes_by_hand() -> None:
+    (sheet,) = sheets([tuned()])
+    assert sheet.notes == (
+        "default, tuned: test accuracy of the epoch chosen on the noisy validation part, mean ± half of the 95 % interval over "
+        "fresh seeds 100, 101, in %; the difference is paired by seed",
+        "noisy val: what the search has maximised, mean over its own seeds 0, 1; it is the best of many and no estimate",
+        "2 trials a method with tpe; none is scored on the test part",
+    )
+    two = tuned(
+        objectives=("accuracy", "seconds"),
+        trials=(trial(0, 0.6, source="default"), lost(1, "failed: x"), trial(2, 0.8, BETTER, seconds=9.0)),
+    )
+    front = "toy, Pareto front of noisy val and seconds of a run: 80.0 in 4.5 s (beta=0.75, kind=soft, flag=True, protocol.lr=0.0025)"
+    assert front in sheets([two])[0].notes
+    assert sheets([nothing(objectives=("accuracy", "seconds"))])[0].notes[-1] == "toy, Pareto front of noisy val and seconds of a run: –"
+
+
+def test_a_preset_is_named_beside_its_values() -> None:
+    best = dataclasses.replace(trial(1, 0.8, {**BETTER, "toy.warmup": 30}), source="preset cifar10")
+    assert setting(tuned(best=best)) == "preset cifar10: beta=0.75, kind=soft, flag=True, protocol.lr=0.0025, warmup=30"
+    assert setting(tuned(best=dataclasses.replace(best, source="grid", params={"toy.beta": 0.5}))) == "beta=0.5"
+
+
 def test_order_and_groups() -> None:
-    better = tuned(method="better", metrics={"selected/accuracy": Sides({100: 0.5}, {100: 0.9}), "last/accuracy": Sides({}, {})})
+    better = tuned(
+        method="better", seeds=(100,), metrics={"selected/accuracy": Sides({100: 0.5}, {100: 0.9}), "last/accuracy": Sides({}, {})}
+    )
     found = sheets([tuned(), nothing(method="nobody"), better, tuned(noise="none")])
     assert [sheet.title.split(" · ")[1] for sheet in found] == ["symmetric:0.4", "none"]
     assert [row[0] for row in found[0].rows] == ["better", "toy", "nobody"]
@@ -87,12 +151,15 @@ def test_the_setting_in_words() -> None:
     assert setting(tuned(best=trial(0, 0.6, source="default"))) == "the default"
     assert setting(nothing()) == "no trial has a value"
     assert setting(nothing(reason="it is too shy")) == "skipped: it is too shy"
-    assert sheets([tuned(spent=1, budget=30)])[0].rows[0][1] == "1 of 30"
+    assert sheets([tuned(budget=30)])[0].rows[0][1] == "2 of 30"
+    assert sheets([tuned(trials=(*tuned().trials, lost(2, "failed: x")), budget=3)])[0].rows[0][1] == "3"  # it has cost a trial
 
 
 def test_the_difference_is_signed() -> None:
     def shown(before: float, after: float) -> str:
-        return sheets([tuned(metrics={"selected/accuracy": Sides({1: before}, {1: after}), "last/accuracy": Sides({}, {})})])[0].rows[0][5]
+        return sheets([tuned(seeds=(1,), metrics={"selected/accuracy": Sides({1: before}, {1: after}), "last/accuracy": Sides({}, {})})])[
+            0
+        ].rows[0][5]
 
     assert [shown(0.5, 0.4), shown(0.5, 0.5), shown(0.5, 0.49999)] == ["-10.0", "+0.0", "+0.0"]
 
@@ -144,7 +211,8 @@ def test_nothing_at_all() -> None:
     (row,) = csv.DictReader(io.StringIO(render([nothing(reason="it is too shy")], "csv")))
     assert (row["skipped"], row["validation"], row["selected_default"], row["last_difference_n"]) == ("it is too shy", "", "", "")
     assert json.loads(render([nothing()], "json"))[0]["best"] is None
-    assert trials_csv(nothing()).splitlines() == ["trial,source,value,seconds,toy.beta,toy.kind,toy.flag,protocol.lr,seed_0,seed_1"]
+    header = "trial,source,value,seconds,pareto,toy.beta,toy.kind,toy.flag,protocol.lr,seed_0,seed_1,given_up"
+    assert trials_csv(nothing()).splitlines() == [header]
     with pytest.raises(BenchmarkError, match="unknown format 'jsn'; did you mean 'json'"):
         render([], "jsn")
 
@@ -159,25 +227,50 @@ def test_csv_by_hand() -> None:
     assert (row["last_default"], row["last_default_sd"], row["last_default_n"]) == ("0.4", "", "1")
     assert (row["last_tuned"], row["last_difference"]) == ("", "")
     lines = list(csv.reader(io.StringIO(trials_csv(tuned()))))
-    assert lines[1] == ["0", "default", "0.6", "40.0", "0.5", "hard", "False", "0.001", "0.59", "0.61"]
-    assert lines[2][:2] == ["1", "search"] and len(lines) == 3
+    assert lines[1] == ["1", "default", "0.6", "40.0", "False", "0.5", "hard", "False", "0.001", "0.59", "0.61", ""]
+    assert lines[2][:5] == ["2", "search", "0.8", "40.0", "True"] and len(lines) == 3
+
+
+def test_all_trials_by_hand() -> None:
+    """Their place is no number of the storage's, what was given up has a row, and what only a preset sets a column."""
+    trials = (
+        trial(0, 0.6, source="default", seconds=40.0),
+        lost(7, "diverged: <nan>, twice"),
+        dataclasses.replace(trial(9, 0.5, {**BETTER, "toy.warmup": 30}, seconds=4.0), source="preset far"),
+        FinishedTrial(11, "search", BETTER, 0.55, 3.0, {0: 0.55}, False),
+    )
+    rows = list(csv.DictReader(io.StringIO(trials_csv(tuned(trials=trials, best=trials[0])))))
+    assert [row["trial"] for row in rows] == ["1", "2", "3", "4"]
+    assert [row["source"] for row in rows] == ["default", "search", "preset far", "search"]
+    assert [row["pareto"] for row in rows] == ["True", "False", "True", "True"]  # 20 s, none, 2 s, 3 s a run
+    assert [row["toy.warmup"] for row in rows] == ["", "", "30", ""]
+    assert list(rows[0]) == [
+        "trial", "source", "value", "seconds", "pareto", "toy.beta", "toy.kind", "toy.flag", "protocol.lr", "toy.warmup", "seed_0",
+        "seed_1", "given_up",
+    ]  # fmt: skip
+    assert (rows[1]["value"], rows[1]["seconds"], rows[1]["seed_0"], rows[1]["given_up"]) == ("", "8.0", "", "diverged: <nan>, twice")
+    assert (rows[3]["seed_0"], rows[3]["seed_1"], rows[3]["given_up"]) == ("0.55", "", "")
 
 
 def test_settings_that_were_given_up_are_counted() -> None:
-    lost = tuned(given_up=("failed: RuntimeError: <b>no</b> luck | 1", "diverged: nan"), spent=4, budget=4)
-    (sheet,) = sheets([lost])
+    bad = tuned(trials=(*tuned().trials, lost(2, "failed: RuntimeError: <b>no</b> luck | 1"), lost(3, "diverged: nan")), budget=4)
+    assert (len(bad.scored), len(bad.given_up), bad.search_seconds) == (2, 2, 96.0)
+    (sheet,) = sheets([bad])
     assert "toy: 2 settings were given up, e.g. failed: RuntimeError: <b>no</b> luck | 1" in sheet.notes
     assert not [note for note in sheets([tuned()])[0].notes if "given up" in note]
-    assert "<b>" not in render([lost], "md")
-    (row,) = csv.DictReader(io.StringIO(render([lost], "csv")))
-    assert row["given_up"] == "2"
-    assert json.loads(render([lost], "json"))[0]["given_up"] == list(lost.given_up)
+    assert "<b>" not in render([bad], "md")
+    (row,) = csv.DictReader(io.StringIO(render([bad], "csv")))
+    assert (row["given_up"], row["trials"], row["budget"], row["search_seconds"]) == ("2", "4", "4", "96.0")
+    (found,) = json.loads(render([bad], "json"))
+    assert found["given_up"] == 2 and [one["reason"] for one in found["trials"]] == ["", "", *(one.reason for one in bad.given_up)]
 
 
 def test_trials_of_foreign_words_are_inert() -> None:
     space = (Dimension("toy", "=cmd", choices=("=1+1", "@x")),)
     evil = tuned(space=space, trials=(trial(0, 0.5, {"toy.=cmd": "=1+1"}),))
-    assert trials_csv(evil).splitlines()[1].split(",")[4] == "'=1+1"
+    assert trials_csv(evil).splitlines()[1].split(",")[5] == "'=1+1"
+    given_up = tuned(trials=(lost(0, "=HYPERLINK(1)"),))
+    assert next(csv.DictReader(io.StringIO(trials_csv(given_up))))["given_up"] == "'=HYPERLINK(1)"
 
 
 def test_json_by_hand() -> None:
@@ -232,7 +325,7 @@ def many(count: int, spread: float = 1.0, seconds: float = 40.0) -> tuple[Finish
 
 def search(count: int, spread: float = 1.0, **changes: Any) -> Tuned:
     trials = many(count, spread, changes.pop("seconds", 40.0))
-    return tuned(trials=trials, best=max(trials, key=lambda one: one.value), spent=count, budget=count, **changes)
+    return tuned(trials=trials, best=max(trials, key=lambda one: one.value), budget=count, **changes)
 
 
 CASES = {
@@ -305,9 +398,32 @@ def test_importance_of_steps_and_of_trials_that_were_stopped() -> None:
     assert importance(tuned(space=space, trials=stopped)) == {}
 
 
-def test_pareto_front_by_hand() -> None:
-    assert pareto_front([]) == []
-    assert pareto_front([(1.0, 0.5)]) == [(1.0, 0.5)]
+def test_importance_of_a_preset_that_sets_more_than_the_space() -> None:
+    usual = search(FEWEST_TRIALS)
+    preset = dataclasses.replace(trial(98, 0.4), source="preset far", params={**DEFAULT, "toy.warmup": 3})
+    assert set(importance(dataclasses.replace(usual, trials=(*usual.trials, preset)))) == {dimension.key for dimension in SPACE}
+    beyond = dataclasses.replace(preset, params={**DEFAULT, "toy.beta": 7.0})
+    assert importance(dataclasses.replace(usual, trials=(*usual.trials, beyond))) == importance(usual)
+
+
+def test_pictures_of_what_lies_beyond_the_space_and_of_what_was_given_up(tmp_path: Path) -> None:
+    far = dataclasses.replace(trial(0, 0.9), source="default", params={**DEFAULT, "toy.beta": 7.0, "toy.kind": "other", "toy.warmup": 3})
+    shown = tuned(trials=(far, lost(1, "failed: x"), *tuned().trials), best=far)
+    assert len(write_figures([shown], tmp_path / "a")) == 4
+    only = tuned(trials=(lost(0, "failed: x"),), best=None)
+    assert write_figures([only], tmp_path / "b") == []
+
+
+def test_pareto_trials_by_hand() -> None:
+    def found(points: list[tuple[float, float]]) -> list[tuple[int, float, float]]:
+        """Of trials with two seeds; place, seconds of a run, value."""
+        trials = [trial(number, value, seconds=2 * seconds) for number, (seconds, value) in enumerate(points)]
+        return [(one.number, one.seconds / 2, one.value or 0.0) for one in pareto_trials(trials)]
+
+    assert found([]) == []
+    assert found([(1.0, 0.5)]) == [(0, 1.0, 0.5)]
     points = [(3.0, 0.9), (1.0, 0.5), (2.0, 0.4), (2.0, 0.7), (1.0, 0.3), (4.0, 0.9), (5.0, 0.95), (1.0, 0.5)]
-    assert pareto_front(points) == [(1.0, 0.5), (2.0, 0.7), (3.0, 0.9), (5.0, 0.95)]
-    assert pareto_front(points[::-1]) == pareto_front(points)
+    assert found(points) == [(1, 1.0, 0.5), (3, 2.0, 0.7), (0, 3.0, 0.9), (6, 5.0, 0.95)]
+    assert [both[1:] for both in found(points[::-1])] == [(1.0, 0.5), (2.0, 0.7), (3.0, 0.9), (5.0, 0.95)]
+    stopped = FinishedTrial(9, "search", DEFAULT, 0.8, 3.0, {0: 0.8}, False)  # 3 s a run: one seed of two
+    assert [one.number for one in pareto_trials([trial(0, 0.7, seconds=4.0), stopped, trial(1, 0.75, seconds=7.0)])] == [0, 9]

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from benchmark.spec import PluginSpec, RunSpec, TrainingProtocol
+from sweeps.plan import FirstSetting, Plan
 from sweeps.space import Dimension
 from sweeps.storage import journal_path, open_storage
-from sweeps.study import Plan, Study
+from sweeps.study import Study
 
 DEFAULT = {"toy.x": 0.5, "toy.kind": "a"}
 LABELS = {"method": "toy", "dataset": "cells", "noise": "symmetric:0.4"}
@@ -31,7 +32,7 @@ def plan(cell: RunSpec) -> Callable[..., Plan]:
 
     def make(**changes: Any) -> Plan:
         space = (Dimension("toy", "x", 0.0, 1.0), Dimension("toy", "kind", choices=("a", "b")))
-        usual: dict[str, Any] = {"space": space, "enqueued": (("default", DEFAULT),), "seeds": (0, 1), "trials": 6}
+        usual: dict[str, Any] = {"space": space, "first": (FirstSetting("default", DEFAULT),), "seeds": (0, 1), "trials": 6}
         return Plan(cell, "code", **{**usual, **changes})
 
     return make

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,10 +19,12 @@ from benchmark.grammar import Setting
 from benchmark.registry import Registry
 from benchmark.spec import SCHEMA, RunSpec
 from benchmark.store import RunStore
+from sweeps.plan import FirstSetting, Plan
 from sweeps.search import Candidate, Interrupted, search, setting_of
+from sweeps.space import Dimension
 from sweeps.storage import Drivers, open_storage, quiet
-from sweeps.study import Plan, Study
-from sweeps.tuned import tuned_of
+from sweeps.study import Study
+from sweeps.tuned import Found, tuned_of
 
 TOY = '''
 """A toy."""
@@ -91,6 +95,11 @@ class Runner:
         return [[(spec.method.params["x"], spec.seed) for spec in call] for call in self.calls]
 
 
+def reasons(study: Study) -> list[str]:
+    """Of the trials that were given up."""
+    return [trial.reason for trial in study.trials() if trial.value is None]
+
+
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     path = tmp_path / "toy.py"
@@ -143,9 +152,9 @@ def test_rounds_and_the_order_of_tells(plan, go, tmp_path: Path) -> None:
     assert [len(call) for call in calls] == [6, 8, 4]  # the default of both is one run; two seeds each
     assert calls[0][:2] == [(0.5, 0), (0.5, 1)]
     assert [name for name, _, _ in heard] == ["tpe"] * 2 + ["random"] * 2 + ["tpe"] * 2 + ["random"] * 2 + ["tpe", "random"]
-    told = [trial.params["toy.x"] for trial in tpe.told()]
+    told = [trial.params["toy.x"] for trial in tpe.trials()]
     assert [x for name, x, _ in heard if name == "tpe"] == told
-    first = tpe.told()[0]
+    first = tpe.trials()[0]
     assert first.value == pytest.approx(0.9 - 0.33**2 - 0.05 + 0.0005) and first.seconds == 5.0  # 2 s and 3 s
     assert first.values == {0: pytest.approx(quadratic(runner.calls[0][0])), 1: pytest.approx(quadratic(runner.calls[0][1]))}
     marks = {spec.method.params["x"]: spec.labels.get("sweep") for call in runner.calls for spec in call}
@@ -164,7 +173,7 @@ def test_what_a_search_suggests_does_not_depend_on_the_order_of_ends(plan, go, t
 
     (one,) = go(Runner(tmp_path / "a"), plan(trials=14), folder=tmp_path / "a")
     (other,) = go(Backwards(tmp_path / "b"), plan(trials=14), folder=tmp_path / "b")
-    assert one.told() == other.told()
+    assert one.trials() == other.trials()
 
 
 def test_a_bad_setting_costs_a_trial(plan, go, tmp_path: Path) -> None:
@@ -181,21 +190,26 @@ def test_a_bad_setting_costs_a_trial(plan, go, tmp_path: Path) -> None:
         "diverged: the loss is nan",
         "killed: SIGKILL twice",
     ]
-    assert (study.spent(), len(study.told()), len(study.reasons())) == (6, 3, 3)
-    assert study.best() is not None and study.told()[0].source == "default"
+    assert (study.spent(), len(study.trials()), len(reasons(study))) == (6, 6, 3)
+    assert study.best() is not None and study.trials()[0].source == "default"
+    assert [trial.seconds for trial in study.trials()] == [5.0, 2.0, 5.0, 2.0, 5.0, 5.0]  # 1 s a run where no result says 2 s and 3 s
+    assert [trial.reason for trial in study.trials()] == [
+        "", "failed: RuntimeError: no luck", "diverged: the loss is nan", "killed: SIGKILL twice", "", "",
+    ]  # fmt: skip
 
 
 def test_one_bad_seed_spoils_a_setting(plan, go, tmp_path: Path) -> None:
     (study,) = go(Runner(tmp_path, lambda spec: ("timeout", "took 9 s") if spec.seed == 1 else None), plan(trials=3))
-    assert (study.told(), study.best(), study.spent()) == ([], None, 3)
-    assert set(study.reasons()) == {"timeout: took 9 s"}
+    assert ([trial.value for trial in study.trials()], study.best(), study.spent()) == ([None] * 3, None, 3)
+    assert reasons(study) == ["timeout: took 9 s"] * 3
+    assert all(trial.seconds == 3.0 and trial.values == {} for trial in study.trials())  # 2 s of the good seed, 1 s of the other
 
 
 def test_values_that_do_not_go_together(plan, go, tmp_path: Path) -> None:
-    first = (("default", DEFAULT), ("preset bad", {"toy.x": 1.0, "toy.kind": "b"}))
-    (study,) = go(runner := Runner(tmp_path), plan(trials=3, enqueued=first))
-    assert study.reasons() == ["failed: toy: b bears no x above 0.99"]
-    assert (study.spent(), len(study.told())) == (3, 2)
+    first = (FirstSetting("default", DEFAULT), FirstSetting("preset bad", {"toy.x": 1.0, "toy.kind": "b"}))
+    (study,) = go(runner := Runner(tmp_path), plan(trials=3, first=first))
+    assert reasons(study) == ["failed: toy: b bears no x above 0.99"]
+    assert (study.spent(), sum(trial.whole for trial in study.trials())) == (3, 2)
     assert all(spec.method.params["x"] != 1.0 for call in runner.calls for spec in call)
 
 
@@ -203,17 +217,88 @@ def test_a_method_that_declines(plan, go, tmp_path: Path) -> None:
     def ends(spec: RunSpec) -> tuple[str, str] | None:
         return ("skipped", "it is too shy") if spec.protocol.epochs == 7 else None
 
-    import dataclasses
-
     shy = plan(trials=4)
     shy = dataclasses.replace(shy, cell=dataclasses.replace(shy.cell, protocol=dataclasses.replace(shy.cell.protocol, epochs=7)))
     runner = Runner(tmp_path, ends)
     declined, other = go(runner, shy, plan(trials=4))
-    assert (declined.unsupported, declined.best(), declined.told()) == ("it is too shy", None, [])
+    assert (declined.unsupported, declined.best()) == ("it is too shy", None)
+    assert reasons(declined) == ["skipped: it is too shy"] * len(declined.trials()) and declined.spent() <= 1  # the default costs nothing
     assert other.spent() == 4
     assert sum(spec.protocol.epochs == 7 for call in runner.calls for spec in call) == 4  # one round, and never again
     go(again := Runner(tmp_path, ends), shy)
     assert again.calls == []
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_another_setting_that_is_skipped_costs_a_trial_only(plan, go, tmp_path: Path, batch: int) -> None:
+    first = (FirstSetting("default", DEFAULT), FirstSetting("preset b", {"toy.x": 0.25, "toy.kind": "b"}))
+
+    def ends(spec: RunSpec) -> tuple[str, str] | None:
+        return None if spec.method.params["x"] == 0.5 else ("skipped", "not with these data")
+
+    heard: list[Any] = []
+    (study,) = go(Runner(tmp_path, ends), plan(trials=5, first=first), batch=batch, heard=heard)
+    assert (study.unsupported, study.spent(), study.best().source) == (None, 5, "default")  # type: ignore[union-attr]
+    assert reasons(study) == ["skipped: not with these data"] * 4
+    assert [reason for _, _, reason in heard] == ["", *["skipped: not with these data"] * 4]
+    go(again := Runner(tmp_path, ends), plan(trials=5, first=first), batch=batch)
+    assert again.calls == []
+
+
+def test_a_default_that_is_skipped_ends_its_study_whatever_else_works(plan, go, tmp_path: Path) -> None:
+    first = (FirstSetting("default", DEFAULT), FirstSetting("preset b", {"toy.x": 0.25, "toy.kind": "b"}))
+    runner = Runner(tmp_path, lambda spec: ("skipped", "too shy") if spec.method.params["x"] == 0.5 else None)
+    (study,) = go(runner, plan(trials=6, first=first))
+    assert (study.unsupported, study.spent(), study.others()) == ("too shy", 1, 0)  # the preset of the same round was told
+    assert len(runner.calls) == 1
+
+
+def test_a_preset_beyond_the_space_is_run_whole(plan, go, tmp_path: Path) -> None:
+    """The sampler is told of the nearest point, the run has the preset's own values, of the method and of the protocol."""
+    space = (Dimension("toy", "x", 0.4, 0.6),)
+    far = {"toy.x": 0.0625, "toy.kind": "b", "protocol.lr": 0.25}
+    first = (FirstSetting("default", {"toy.x": 0.5}), FirstSetting("preset far", far))
+    (study,) = go(runner := Runner(tmp_path), plan(trials=4, space=space, first=first))
+    specs = [spec for call in runner.calls for spec in call if spec.protocol.lr == 0.25]
+    assert [(spec.method.params, spec.seed) for spec in specs] == [({"x": 0.0625, "kind": "b"}, seed) for seed in (0, 1)]
+    assert all("sweep" not in spec.labels for spec in specs) and specs[0].labels["method"] == "toy:x=0.0625:kind=b"
+    preset = study.trials()[1]
+    assert (preset.source, preset.params, preset.values[0]) == ("preset far", far, pytest.approx(quadratic(specs[0])))
+    assert study.study.get_trials()[1].params == {"toy.x": 0.4}
+    assert [set(trial.params) for trial in study.trials()[2:]] == [{"toy.x"}] * 2
+    others = [spec for call in runner.calls for spec in call if spec not in specs]
+    assert {(spec.method.params["kind"], spec.protocol.lr) for spec in others} == {("a", study.plan.cell.protocol.lr)}
+
+
+def test_a_default_beyond_the_space_is_the_default(plan, go, tmp_path: Path) -> None:
+    space = (Dimension("toy", "x", 0.6, 0.9), Dimension("toy", "kind", choices=("b", "c")))
+    (study,) = go(runner := Runner(tmp_path), plan(trials=1, space=space))
+    assert [spec.key() for spec in runner.calls[0]] == [dataclasses.replace(study.plan.cell, seed=seed).key() for seed in (0, 1)]
+    assert (study.trials()[0].params, study.study.get_trials()[0].params) == (DEFAULT, {"toy.x": 0.6, "toy.kind": "b"})
+
+
+def test_a_larger_study_is_searched_no_further(plan, go, tmp_path: Path) -> None:
+    (large,) = go(Runner(tmp_path), plan(trials=7))
+    (small, other) = go(runner := Runner(tmp_path), plan(trials=4), plan(trials=4, sampler="random"))
+    assert small.trials() == large.trials()[:4] and (small.spent(), other.spent()) == (4, 4)
+    assert small.best() == max(large.trials()[:4], key=lambda trial: trial.value or 0.0)
+    assert all(spec.labels.get("sweep") in (None, other.digest) for call in runner.calls for spec in call)
+
+
+def test_what_failed_is_retried_when_asked(plan, go, tmp_path: Path) -> None:
+    luck = {"bad": True}
+    runner = Runner(tmp_path, lambda spec: ("killed", "SIGKILL twice") if luck["bad"] and spec.method.params["x"] != 0.5 else None)
+    (study,) = go(runner, plan(trials=3))
+    assert reasons(study) == ["killed: SIGKILL twice"] * 2
+    luck["bad"] = False
+    (same,) = go(runner, plan(trials=3))
+    assert (reasons(same), len(runner.calls)) == (["killed: SIGKILL twice"] * 2, 2)
+    lost = {trial.params["toy.x"] for trial in study.trials() if trial.value is None}
+    with open_storage(None, tmp_path) as (storage, drivers):
+        assert Study(plan(trials=3), storage, drivers).retry_failed() == 2
+    (again,) = go(runner, plan(trials=3))
+    assert (reasons(again), again.spent(), len(again.trials())) == ([], 3, 3)
+    assert {spec.method.params["x"] for call in runner.calls[2:] for spec in call} == lost
 
 
 # ----------------------------------------------------------------------------------------------------------------- stops
@@ -225,10 +310,10 @@ def test_a_full_disk_stops_the_search_and_costs_nothing(plan, go, tmp_path: Path
         go(runner, plan(trials=6))
     assert str(caught.value) == "the search stopped: no space left below runs; its trials wait, give the same command again"
     (study,) = go(after := Runner(tmp_path), plan(trials=6))
-    assert (study.spent(), study.reasons()) == (6, [])
+    assert (study.spent(), reasons(study)) == (6, [])
     assert after.settings[0] == runner.settings[1]
     (undisturbed,) = go(Runner(tmp_path / "b"), plan(trials=6), folder=tmp_path / "b")
-    assert [trial.params for trial in study.told()] == [trial.params for trial in undisturbed.told()]
+    assert [trial.params for trial in study.trials()] == [trial.params for trial in undisturbed.trials()]
 
 
 @pytest.mark.parametrize("how", ["interrupted", "KeyboardInterrupt"])
@@ -246,22 +331,47 @@ def test_ctrl_c_puts_trials_back(plan, go, tmp_path: Path, how: str, at: int) ->
         go(runner, plan(trials=6), plan(trials=6, sampler="random"))
     after = Runner(tmp_path)
     studies = go(after, plan(trials=6), plan(trials=6, sampler="random"))
-    assert [(study.spent(), study.reasons(), study.others()) for study in studies] == [(6, [], 0)] * 2
+    assert [(study.spent(), reasons(study), study.others()) for study in studies] == [(6, [], 0)] * 2
     assert after.settings[0] == runner.settings[-1]
     expected = go(Runner(tmp_path / "b"), plan(trials=6), plan(trials=6, sampler="random"), folder=tmp_path / "b")
     for study, undisturbed in zip(studies, expected, strict=True):
-        assert [(trial.source, trial.params) for trial in study.told()] == [(trial.source, trial.params) for trial in undisturbed.told()]
+        assert [(trial.source, trial.params) for trial in study.trials()] == [
+            (trial.source, trial.params) for trial in undisturbed.trials()
+        ]
 
 
-def test_a_run_without_a_score_is_told(plan, go, tmp_path: Path) -> None:
+def test_a_run_without_a_score_is_given_up(plan, go, tmp_path: Path) -> None:
     class Unscored(Runner):
         def commit(self, spec: RunSpec, status: str) -> None:
+            if spec.seed == 0 or spec.method.params["x"] == 0.5:
+                super().commit(spec, status)
+                return
             key = self.store.register(spec)
+            result = {"schema": SCHEMA, "run_key": key, "status": "done", "spec": spec.to_dict(), "metrics": {}, "cost": {"seconds": 9.0}}
             with self.store.lease(key):
-                self.store.commit(key, {"schema": SCHEMA, "run_key": key, "status": "done", "spec": spec.to_dict(), "metrics": {}})
+                self.store.commit(key, result)
 
-    with pytest.raises(BenchmarkError, match=r"run [0-9a-f]{16} has no accuracy on the validation part; see: python -m benchmark show"):
-        go(Unscored(tmp_path), plan(trials=2))
+    heard: list[Any] = []
+    (study,) = go(runner := Unscored(tmp_path), plan(trials=3), heard=heard)
+    (keys,) = [[spec.key() for spec in call if spec.seed == 1] for call in runner.calls[:1]]
+    assert reasons(study)[0] == f"no score: run {keys[1]} has no accuracy on the validation part" == heard[1][2]
+    assert [(trial.value is None, trial.seconds) for trial in study.trials()] == [(False, 5.0), (True, 11.0), (True, 11.0)]
+    assert (study.spent(), study.best().source) == (3, "default")  # type: ignore[union-attr]
+
+
+def test_what_cannot_be_put_back_is_logged_and_hides_no_error(plan, go, tmp_path: Path, monkeypatch, caplog) -> None:
+    def broken(self: Study, trials: Any) -> None:
+        raise OSError("the disk has gone too, secretly")
+
+    monkeypatch.setattr(Study, "put_back", lambda self, trials: broken(self, trials) if trials else None)
+    runner = Runner(tmp_path, lambda spec: ("full disk", "no space left below runs"))
+    with caplog.at_level(logging.WARNING), pytest.raises(BenchmarkError, match="no space left below runs"):
+        go(runner, plan(trials=4))
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "sweeps.search"]
+    assert line.startswith("trials of toy/cells/symmetric:0.4/") and line.endswith(" could not be put back: OSError")
+    monkeypatch.undo()
+    (study,) = go(Runner(tmp_path), plan(trials=4))  # the driver is gone, and so its trials are free
+    assert (study.spent(), reasons(study), study.trials()[0].source) == (4, [], "default")
 
 
 def test_a_driver_waits_for_what_another_runs_and_takes_it_over(plan, opened, registry, tmp_path: Path) -> None:
@@ -278,7 +388,7 @@ def test_a_driver_waits_for_what_another_runs_and_takes_it_over(plan, opened, re
 
             search([candidate], registry, tmp_path, runner := Runner(tmp_path), 2, lambda *said: None, on_wait, poll_s=0.01)
         assert waited == [2]
-        assert (candidate.study.spent(), len(candidate.study.told())) == (4, 4)
+        assert (candidate.study.spent(), len(candidate.study.trials())) == (4, 4)
         assert runner.settings[-1] == [(0.5, 0), (0.5, 1)]
 
 
@@ -286,11 +396,11 @@ def test_a_driver_waits_for_what_another_runs_and_takes_it_over(plan, opened, re
 
 
 def test_seeds_one_after_the_other_until_it_is_clear(plan, go, tmp_path: Path) -> None:
-    first = (("default", {"toy.x": 0.8, "toy.kind": "b"}), ("preset worse", {"toy.x": 0.1, "toy.kind": "a"}))
-    pruned = plan(seeds=tuple(range(8)), pruner="wilcoxon", enqueued=first, trials=3)
+    first = (FirstSetting("default", {"toy.x": 0.8, "toy.kind": "b"}), FirstSetting("preset worse", {"toy.x": 0.1, "toy.kind": "a"}))
+    pruned = plan(seeds=tuple(range(8)), pruner="wilcoxon", first=first, trials=3)
     runner = Runner(tmp_path)
     (study,) = go(runner, pruned, batch=1)
-    default, worse, third = study.told()
+    default, worse, third = study.trials()
     assert (default.whole, len(default.values), worse.whole, len(worse.values)) == (True, 8, False, 4)  # 1/16 is below 0.1
     assert third.whole == (third.value > default.value - 1e-9) or len(third.values) >= 4
     seeds = [[spec.seed for spec in call] for call in runner.calls if call]
@@ -306,7 +416,7 @@ def test_a_search_that_prunes_goes_on_after_ctrl_c(plan, go, tmp_path: Path, rec
         go(runner, pruned)
     (study,) = go(Runner(tmp_path), pruned)
     (undisturbed,) = go(Runner(tmp_path / "b"), pruned, folder=tmp_path / "b")
-    assert [(trial.params, trial.values) for trial in study.told()] == [(trial.params, trial.values) for trial in undisturbed.told()]
+    assert [(trial.params, trial.values) for trial in study.trials()] == [(trial.params, trial.values) for trial in undisturbed.trials()]
     assert [str(one.message) for one in recwarn if "optuna" in str(one.filename)] == []
 
 
@@ -347,13 +457,45 @@ def test_default_and_tuned_side_by_side(plan, go, registry, tmp_path: Path) -> N
     default = candidate.specs(registry, tmp_path, {}, [100, 101, 102])
     tuned = candidate.specs(registry, tmp_path, best.params, [100, 101, 102], tuned="5 trials")
     runner([*default[:2], *tuned])  # one run is missing
-    found = tuned_of(candidate, runner.store, default, tuned, [100, 101, 102], "the words")
+    found = tuned_of(Found.of(candidate), runner.store, default, tuned, [100, 101, 102], "the words")
     sides = found.metrics["selected/accuracy"]
     assert sorted(sides.default) == [100, 101] and sorted(sides.tuned) == [100, 101, 102]
     assert sides.default[100] == pytest.approx(quadratic(default[0]) - 0.1)
     assert found.metrics["last/accuracy"].default[100] == pytest.approx(quadratic(default[0]) - 0.2)
     assert sides.difference.n == 2 and sides.difference.sd == pytest.approx(0.0, abs=1e-9)  # type: ignore[union-attr]
     assert found.keys["default"] == tuple(spec.key() for spec in default)
-    assert (found.spent, found.budget, found.method, found.command, found.headline) == (5, 5, "toy", "the words", "accuracy")
+    assert (len(found.trials), found.budget, found.method, found.command, found.headline) == (5, 5, "toy", "the words", "accuracy")
+    assert (found.scored, found.given_up, found.oracle, found.best) == (list(found.trials), [], (), best)
     assert found.search_seconds == sum(trial.seconds for trial in found.trials) == 25.0
     assert found.is_default == (best.source == "default")
+
+
+def test_a_search_that_goes_on_does_not_change_what_was_found(plan, go, registry, tmp_path: Path) -> None:
+    (study,) = go(runner := Runner(tmp_path), plan(trials=3))
+    candidate = Candidate(study, Setting("toy"), "classification")
+    with open_storage(None, tmp_path) as (storage, drivers):
+        longer = Study(plan(trials=9), storage, drivers)
+        (trial, *_) = longer.ask(9)
+        live = Candidate(longer, Setting("toy"), "classification")
+        found = Found.of(live)
+        longer.tell(trial, {0: (0.99, 1.0), 1: (0.99, 1.0)}, ["k"])
+        assert (len(found.trials), longer.spent(), longer.best().value) == (3, 4, 0.99)  # type: ignore[union-attr]
+        assert found.best == study.best() and found.trials == tuple(study.trials()) and found.reason is None
+        told = tuned_of(found, runner.store, [], [], [100], "")
+    assert (told.trials, told.best, told.budget) == (found.trials, found.best, 9)
+    assert Found.of(candidate).trials == found.trials
+
+
+def test_the_truths_that_runs_were_told_are_collected(plan, go, registry, tmp_path: Path) -> None:
+    (study,) = go(runner := Runner(tmp_path), plan(trials=1))
+    candidate = Candidate(study, Setting("toy"), "classification")
+    default, tuned = (candidate.specs(registry, tmp_path, values, [100, 101]) for values in ({}, {"toy.x": 0.75}))
+    for spec, truths in zip((*default, *tuned), (["rate"], None, [], ["clean", "rate"]), strict=True):
+        key = runner.store.register(spec)
+        with runner.store.lease(key):
+            said = {} if truths is None else {"oracle": truths}
+            runner.store.commit(key, {"schema": SCHEMA, "run_key": key, "status": "done", "spec": spec.to_dict(), "metrics": {}, **said})
+    found = tuned_of(Found.of(candidate), runner.store, default, tuned, [100, 101], "")
+    assert found.oracle == ("clean", "rate")
+    assert tuned_of(Found.of(candidate), runner.store, default[1:], tuned[:1], [100, 101], "").oracle == ()
+    assert found.metrics["selected/accuracy"].default == {}

@@ -137,25 +137,13 @@ def test_every_method_of_the_project_can_be_searched_from_its_default() -> None:
 # -------------------------------------------------------------------------------------------------------------- default
 
 
-@pytest.mark.parametrize(
-    ("name", "default", "expected"),
-    [
-        ("weight", 0.05, (0.05, 10.0)),
-        ("weight", 50.0, (0.1, 50.0)),
-        ("weight", 0.0, (0.1, 10.0)),  # no logarithmic scale reaches 0
-        ("weight", 2.0, (0.1, 10.0)),
-    ],
-)
-def test_a_default_outside_stretches_the_range(name: str, default: float, expected: tuple[float, float]) -> None:
-    found = space(changes={name: default})[f"toy.{name}"]
-    assert (found.low, found.high) == expected
-
-
-def test_a_default_outside_the_choices_is_one_more() -> None:
-    assert space(weight_decay=5e-4)["protocol.weight_decay"].choices == (5e-4, *WEIGHT_DECAYS)
-    assert space(search=("toy.kind=[b,c]",))["toy.kind"].choices == ("a", "b", "c")
-    assert space(search=("toy.rate=[0.1,0.2]",))["toy.rate"].choices == (0.5, 0.1, 0.2)
-    assert space(search=("toy.rate=0.6..0.9",))["toy.rate"].low == 0.5
+def test_a_default_outside_leaves_the_space_as_it_is_written() -> None:
+    for default in (0.05, 0.0, 50.0, 2.0):
+        assert space(changes={"weight": default})["toy.weight"] == Dimension("toy", "weight", 0.1, 10.0, log=True)
+    assert space(weight_decay=5e-4)["protocol.weight_decay"].choices == WEIGHT_DECAYS
+    assert space(search=("toy.kind=[b,c]",))["toy.kind"].choices == ("b", "c")
+    assert space(search=("toy.rate=[0.1,0.2]",))["toy.rate"].choices == (0.1, 0.2)
+    assert space(search=("toy.rate=0.6..0.9",))["toy.rate"] == Dimension("toy", "rate", 0.6, 0.9)
 
 
 def test_a_bool_is_no_number() -> None:
@@ -163,7 +151,57 @@ def test_a_bool_is_no_number() -> None:
     assert [numbers.contains(value) for value in (0, 1, False, True, "0", 2)] == [True, True, False, False, False, False]
     assert [flags.contains(value) for value in (False, True, 0, 1)] == [True, True, False, False]
     assert not Dimension("m", "x", 0, 1, whole=True).contains(True)
-    assert Dimension("m", "x", 0.0, 1.0).stretched(True) == Dimension("m", "x", 0.0, 1.0)
+    assert Dimension("m", "x", 0.0, 4.0).nearest(True) == 2.0
+
+
+def test_the_nearest_of_a_range_that_its_step_does_not_divide() -> None:
+    dimension = Dimension("m", "x", 0.0, 1.0, step=0.35)
+    assert [dimension.nearest(value) for value in (-1.0, 0.2, 1.0, 9.0)] == [0.0, 0.35, 0.7, 0.7]
+    assert dimension.values() == (0.0, 0.35, 0.7)
+
+
+def test_a_range_contains_its_steps_only() -> None:
+    coarse = Dimension("m", "x", 0.1, 0.9, step=0.4)
+    assert [coarse.contains(value) for value in (0.1, 0.5, 0.9, 0.3, 0.50001, 1.3, -0.3)] == [True, True, True, False, False, False, False]
+    whole = Dimension("m", "x", 1, 9, whole=True, step=4)
+    assert [value for value in range(12) if whole.contains(value)] == [1, 5, 9]
+    assert [value for value in (1, 2.5, 3, 3.0001) if Dimension("m", "x", 1, 9, whole=True).contains(value)] == [1, 3]
+    free = Dimension("m", "x", 0.1, 0.9)
+    assert [free.contains(value) for value in (0.1, 0.123456789, 0.9, 0.0999, 0.9001, "auto", None, float("nan"), float("inf"))] == [
+        True, True, True, False, False, False, False, False, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("dimension", "value", "expected"),
+    [
+        (Dimension("m", "x", 0.25, 0.75), 0.3, 0.3),
+        (Dimension("m", "x", 0.25, 0.75), 0.1, 0.25),
+        (Dimension("m", "x", 0.25, 0.75), 7.0, 0.75),
+        (Dimension("m", "x", 0.25, 0.75), 1, 0.75),
+        (Dimension("m", "x", 0.25, 0.75), "auto", 0.5),
+        (Dimension("m", "x", 0.25, 0.75), None, 0.5),
+        (Dimension("m", "x", 1.0, 100.0, log=True), "auto", 10.0),
+        (Dimension("m", "x", 1.0, 100.0, log=True), 0.0, 1.0),
+        (Dimension("m", "x", 0.1, 0.9, step=0.4), 0.4, 0.5),
+        (Dimension("m", "x", 0.1, 0.9, step=0.4), 0.2, 0.1),
+        (Dimension("m", "x", 0.1, 0.9, step=0.4), 5.0, 0.9),
+        (Dimension("m", "x", 4, 16, whole=True, step=4), 9, 8),
+        (Dimension("m", "x", 4, 16, whole=True, step=4), 99, 16),
+        (Dimension("m", "x", 4, 16, whole=True), "auto", 10),
+        (Dimension("m", "x", 4, 64, whole=True, log=True), "auto", 16),
+        (Dimension("m", "x", 4, 64, whole=True, log=True), 0, 4),
+        (Dimension("m", "x", choices=("a", "b")), "b", "b"),
+        (Dimension("m", "x", choices=("a", "b")), "c", "a"),
+        (Dimension("m", "x", choices=(0, True)), 1, 0),
+    ],
+)
+def test_the_nearest_value_of_a_space(dimension: Dimension, value: Any, expected: Any) -> None:
+    found = dimension.nearest(value)
+    assert found == expected and type(found) is type(expected)
+    assert dimension.contains(found)
+    allowed = dimension.distribution()
+    assert allowed._contains(allowed.to_internal_repr(found))
 
 
 @pytest.mark.parametrize("text", ["0..1:step=0.3", "0.1..0.9:step=0.4", "0.25..1:step=0.5", "0.12345..0.12349:step=0.00001", "0..1:step=1"])
@@ -195,7 +233,7 @@ def test_the_learning_rate_follows_the_protocol() -> None:
     assert (space(lr=0.02)["protocol.lr"].low, space(lr=0.02)["protocol.lr"].high) == (0.002, 0.2)
     assert (space(lr=0.0012345678)["protocol.lr"].low, space(lr=0.0012345678)["protocol.lr"].high) == (1.235e-4, 0.01235)
     assert "protocol.lr" not in space(lr=0.0)
-    assert space(search=("protocol.lr=0.1..1:log",))["protocol.lr"] == Dimension("protocol", "lr", 1e-3, 1.0, log=True)
+    assert space(search=("protocol.lr=0.1..1:log",))["protocol.lr"] == Dimension("protocol", "lr", 0.1, 1.0, log=True)
 
 
 def test_other_values_of_the_protocol_only_when_asked_for() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -23,7 +25,8 @@ DRIVE = """
 import sys, time
 from pathlib import Path
 from sweeps.storage import open_storage
-from sweeps.study import Plan, Study
+from sweeps.study import Study
+from sweeps.plan import FirstSetting, Plan
 from sweeps.space import Dimension
 from benchmark.spec import PluginSpec, RunSpec, TrainingProtocol
 
@@ -32,7 +35,7 @@ noise = PluginSpec("symmetric", {"rate": 0.4}, 1)
 labels = {"method": "toy", "dataset": "cells", "noise": "symmetric:0.4"}
 cell = RunSpec(PluginSpec("toy", {"x": 0.5, "kind": "a"}), PluginSpec("cells", {}, 1, "v1"), noise, TrainingProtocol(), 0, labels)
 space = (Dimension("toy", "x", 0.0, 1.0), Dimension("toy", "kind", choices=("a", "b")))
-plan = Plan(cell, "code", space, (("default", {"toy.x": 0.5, "toy.kind": "a"}),), (0, 1), trials)
+plan = Plan(cell, "code", space, (FirstSetting("default", {"toy.x": 0.5, "toy.kind": "a"}),), (0, 1), trials)
 with open_storage(None, folder) as (storage, drivers):
     study = Study(plan, storage, drivers)
     told = 0
@@ -89,7 +92,7 @@ def test_processes_share_a_budget_to_the_last_trial(plan, opened, tmp_path: Path
     told = [int(text.splitlines()[-1].removeprefix("told ")) for text in said]
     with opened(plan(trials=15)) as study:
         assert sum(told) == study.spent() == 15
-        assert [trial.source for trial in study.told()].count("default") == 1
+        assert [trial.source for trial in study.trials()].count("default") == 1
 
 
 # ------------------------------------------------------------------------------------------------------------------ files
@@ -303,7 +306,7 @@ def test_drivers_that_share_a_database(plan, database: str, tmp_path: Path, capf
         for trial in two.ask(9):
             two.tell(trial, {0: (0.6, 1.0), 1: (0.6, 1.0)}, ["k"])
         assert one.spent() == two.spent() == 6 and one.ask(1) == []
-        assert (one.best().number, one.told()) == (2, two.told())  # type: ignore[union-attr]
+        assert (one.best().number, one.trials()) == (2, two.trials())  # type: ignore[union-attr]
     with open_storage(database, tmp_path) as (storage, drivers):
         assert Study(plan(), storage, drivers).spent() == 6
     assert [str(one.message) for one in recwarn if "optuna" in str(one.filename)] == []
@@ -322,3 +325,68 @@ def test_a_driver_without_heartbeat_is_dead(plan, database: str, tmp_path: Path)
         assert (study.others(), study.revive(), study.others()) == (2, 1, 1)
         (again,) = study.ask(1)
         assert again.params == held[0].params
+
+
+# ------------------------------------------------------------------------------------------------------------ in the middle
+
+
+def test_a_database_that_goes_away_in_the_middle(plan, database: str, tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError) as caught, open_storage(database, tmp_path) as (storage, drivers):
+        study = Study(plan(), storage, drivers)
+        study.ask(2)
+        with contextlib.closing(sqlite3.connect(tmp_path / "studies.db")) as raw:
+            raw.execute("drop table trial_user_attributes")
+            raw.commit()
+        study.ask(2)
+    message = str(caught.value)
+    assert message.startswith(f"--storage {database} is gone: ") and message.endswith("; give the same command again")
+    assert "\n" not in message and "no such table" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("postgresql://user:secret@127.0.0.1/x", "postgresql://***@127.0.0.1/x"),
+        ("mysql+pymysql://user:secret@127.0.0.1/x?ssl_key=secret2", "mysql+pymysql://***@127.0.0.1/x?ssl_key=***"),
+    ],
+)
+def test_what_is_gone_keeps_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, where: str) -> None:
+    from optuna.exceptions import StorageInternalError
+
+    from sweeps import storage as module
+
+    closed: list[bool] = []
+
+    class Nobody(module.Drivers):
+        token = "nobody"
+
+        def close(self) -> None:
+            closed.append(True)
+
+    monkeypatch.setattr(module, "_database", lambda url: (object(), Nobody()))
+    with pytest.raises(BenchmarkError) as caught, open_storage(text, tmp_path):
+        raise StorageInternalError(f"server closed\nthe connection to {text} (password=secret)") from OSError("secret")
+    message = str(caught.value)
+    assert message.startswith(f"--storage {where} is gone: ") and message.endswith("; give the same command again")
+    assert "secret" not in message and "\n" not in message and closed == [True]
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "full disk"])
+def test_a_journal_that_goes_away_in_the_middle(plan, journal: Path, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, and no traceback of the storage's."""
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(BenchmarkError) as caught, open_storage(None, tmp_path) as (storage, drivers):
+        study = Study(plan(), storage, drivers)
+        study.ask(1)
+        if what == "full disk":
+            monkeypatch.setattr("optuna.storages.journal._file.os.fsync", full)
+        elif what == "file":
+            journal.unlink()
+        else:
+            shutil.rmtree(journal.parent)
+        study.ask(1)
+    assert "\n" not in str(caught.value) and str(journal) in str(caught.value)
