@@ -123,7 +123,8 @@ def search(
             if began:
                 _Round(asked, registry, data_root, run, on_trial).play()
         if not began:
-            others = sum(candidate.study.others() for candidate in candidates)
+            open_studies = [candidate.study for candidate in candidates if candidate.study.spent() < candidate.study.plan.trials]
+            others = sum(study.others() for study in open_studies)
             if not others:
                 return
             if others != waited_for:

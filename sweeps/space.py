@@ -106,10 +106,13 @@ class Dimension:
         return min(max(rounded(float(value), digits), self.low), self.high)
 
     def nearest(self, value: Any) -> Any:
-        """The value of the space that comes closest; of a word among numbers the middle, of a choice that is none the first."""
+        """The value of the space that comes closest; of a word among numbers the middle, of a word among choices the first."""
         if self.contains(value):
             return value
         if self.choices is not None:
+            numbers = [choice for choice in self.choices if isinstance(choice, (int, float)) and not isinstance(choice, bool)]
+            if numbers and isinstance(value, (int, float)) and not isinstance(value, bool):
+                return min(numbers, key=lambda choice: abs(choice - value))
             return self.choices[0]
         assert self.low is not None
         assert self.high is not None
