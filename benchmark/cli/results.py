@@ -112,12 +112,8 @@ def report(
     if task is not None:
         check_choice("--task", task, TASKS)
     registry = registry_of(plugin)
-    store = existing_store(runs) if source == "files" else None
-    results = [
-        {**row, "stale": _is_stale(row, registry)}
-        for row in _results(source, runs, tracking_uri)
-        if trials or not _only_a_trial(row, store)
-    ]
+    found = _results(source, runs, tracking_uri)
+    results = [{**row, "stale": _is_stale(row, registry)} for row in found if trials or not _only_a_trial(row)]
     if not results:
         raise BenchmarkError("these runs are all trials of searches; add --trials to see them, or give the sweep command again")
     if task is not None:
@@ -136,7 +132,7 @@ def report(
 
 
 def _results(source: str, runs: Path, tracking_uri: str | None) -> list[dict[str, Any]]:
-    """The contents of ``result.json`` of all runs, sorted by key; BenchmarkError if there are none."""
+    """The contents of ``result.json`` of all runs, sorted by key, those of trials with ``named``; BenchmarkError if there are none."""
     if source == "mlflow":
         from benchmark.tracking import read_results
 
@@ -144,22 +140,33 @@ def _results(source: str, runs: Path, tracking_uri: str | None) -> list[dict[str
             return read_results(runs, tracking_uri)
     if tracking_uri is not None:
         raise BenchmarkError("--tracking-uri says nothing of files; add --from mlflow, or leave it out")
-    results = list(existing_store(runs).rows())
+    store = existing_store(runs)
+    results = list(store.rows())
     if not results:
         raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
-    return results
+    return [{**row, "named": _is_named(store, row["run_key"])} if _is_trial(row) else row for row in results]
 
 
-def _only_a_trial(result: dict[str, Any], store: RunStore | None) -> bool:
-    """Whether nobody but a search has asked for this run; a command that asks for it later says so in its spec.json."""
+def _is_trial(result: dict[str, Any]) -> bool:
     from benchmark.spec import is_trial
 
-    if not is_trial(result.get("spec")):
-        return False
+    spec = result.get("spec")
+    return isinstance(spec, dict) and is_trial(spec)
+
+
+def _is_named(store: RunStore, key: str) -> bool:
+    """Whether a command has asked for a trial by name since: its spec.json says so, which is no trial's then."""
+    from benchmark.spec import is_trial
+
     try:
-        return store is None or is_trial(store.spec(result["run_key"]).to_dict())
+        return not is_trial(store.spec(key).to_dict())
     except BenchmarkError:
-        return True
+        return False
+
+
+def _only_a_trial(result: dict[str, Any]) -> bool:
+    """Whether nobody but a search has asked for this run."""
+    return _is_trial(result) and not result["named"]
 
 
 def _is_stale(result: dict[str, Any], registry: Registry) -> bool:

@@ -14,11 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from benchmark.errors import BenchmarkError
+
 _USERINFO = re.compile(r"://(?:[^\s/]*|[^\s/:@]*:\S*)@")  # SQLAlchemy takes a password with slashes
 _PASSWORD = re.compile(r"://[^\s/:@]*:(\S*)@")
 _VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _QUERY_SECRET = re.compile(r"(?i)([?&][^=&\s]*(?:pass|secret|token|key|sig)[^=&\s]*=)[^&\s)]+")
 _SECRET_OPTION = re.compile(r"(?i)(?:^|[-_.])(?:password|passwd|secret|token|api[-_]?key|credentials?)$")
+_ASSIGNED_SECRET = re.compile(
+    r"(?is)((?:pass(?:words?|wd|phrase)?|secrets?|token|api[-_]?keys?|credentials?)\d*(?:[-_.][\w.-]*)?=).+"
+)  # to the word's end, because quotes and spaces are the shell's
+_SCRIPTS = ("setup", "teardown")  # of --slurm: lines of a shell, where logins are set
 MASK = "***"
 _SHORTEST = 4  # a shorter password is hidden in addresses only: it occurs within ordinary words
 
@@ -63,25 +69,31 @@ def masked(text: str, uri: str = "") -> str:
 
 
 def masked_arguments(arguments: Sequence[str]) -> list[str]:
-    """A command line's words, with credentials in addresses and the values of ``--token``, ``--password``, … replaced."""
+    """A command line's words without credentials in addresses, values of ``--token``, ``A_TOKEN=…``, … and ``--slurm setup=…``."""
     shown: list[str] = []
-    hide_next = False
+    hide_next, before = False, ""
     for word in arguments:
         option, equals, _ = word.partition("=")
+        flag, script = ("--slurm=", word[8:]) if word.startswith("--slurm=") else ("", word if before == "--slurm" else "")
+        name, given, _ = script.partition("=")
         if hide_next and not word.startswith("-"):
             shown.append(MASK)
+        elif given and name.strip() in _SCRIPTS:
+            shown.append(f"{flag}{name}={MASK}")
         elif equals and _SECRET_OPTION.search(option):
             shown.append(f"{option}={MASK}")
         else:
-            shown.append(masked(word))
+            shown.append(_ASSIGNED_SECRET.sub(rf"\1{MASK}", masked(word)))
         hide_next = word.startswith("-") and not equals and _SECRET_OPTION.search(option) is not None
+        before = word
     return shown
 
 
 def one_line(error: BaseException, uri: str = "", limit: int = 400) -> str:
-    """An exception as one line without secrets and SQL, cut to ``limit`` characters."""
+    """An exception as one line without secrets and SQL, cut to ``limit`` characters; of our own errors the words alone."""
     text = " ".join(masked(str(error), uri).partition("[SQL:")[0].split())
-    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if not (text and isinstance(error, BenchmarkError)):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError
-from benchmark.spec import SCHEMA, RunSpec
+from benchmark.spec import SCHEMA, RunSpec, is_trial
 from benchmark.tracking.command import masked, one_line, repair
 from benchmark.tracking.mlflow_store import MlflowStore, open_store
 from benchmark.tracking.opening import sqlite_file, unreachable
@@ -34,6 +34,8 @@ THREADS = 4
 
 def read_results(runs: Path, uri: str | None = None) -> list[dict[str, Any]]:
     """The contents of ``result.json`` of all runs that are wholly mirrored, one a run key, sorted by it.
+
+    Those of trials have a key ``named`` more: whether a command has asked for them by name since.
 
     A run of which there is half a copy only, or whose file is not the one that was mirrored, is left out with a warning.
 
@@ -77,6 +79,9 @@ def _download(store: MlflowStore, location: str, runs: Sequence[Run]) -> tuple[l
         for run, job in zip(runs, jobs, strict=True):
             try:
                 raw = job.result()
+            except BenchmarkError as error:
+                problems[_key(run)] = str(error)
+                continue
             except Exception as error:
                 try:
                     store.ping()
@@ -86,9 +91,11 @@ def _download(store: MlflowStore, location: str, runs: Sequence[Run]) -> tuple[l
                 problems[_key(run)] = f"result.json cannot be had: {one_line(error, location)}"
                 continue
             try:
-                results.append(_checked(raw, _key(run), run.data.tags.get("result_sha")))
+                result = _checked(raw, _key(run), run.data.tags.get("result_sha"))
             except BenchmarkError as error:
                 problems[_key(run)] = str(error)
+                continue
+            results.append({**result, "named": run.data.tags.get("named") == "true"} if is_trial(result["spec"]) else result)
     return results, problems
 
 

@@ -9,25 +9,24 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from benchmark.errors import BenchmarkError
 from benchmark.tracking.command import Command
 from benchmark.tracking.opening import connect, unreachable
+from benchmark.tracking.places import ARTIFACTS, check_place, is_local
 from benchmark.tracking.record import RunRecord
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
-DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
+DATABASE = "mlflow.db"
 BATCH, PARAM_BATCH = 1000, 100  # MLflow's limits for one request
 ATTEMPTS = 10
 """How often drivers that mirror one run at the same moment may get in each other's way; once is rare."""
 RETRIES = 2
 LOST_AFTER_S = 7 * 24 * 3600
 """A command on another host that still says RUNNING after this time counts as dead."""
-
-_LOCAL_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "file", "")
 
 
 class Mirrored(StrEnum):
@@ -52,7 +51,7 @@ class MlflowStore:
 
     def __init__(self, uri: str, runs: Path) -> None:
         self._runs = runs.absolute()
-        self._is_local = urlsplit(uri).scheme.partition("+")[0] in _LOCAL_SCHEMES
+        self._is_local = is_local(uri)
         self._uri, self._client = uri, connect(uri)
         self._experiments: dict[str, str] = {}
         self._parents: dict[str, str] = {}
@@ -66,7 +65,7 @@ class MlflowStore:
         """Bring the store's copy of one run up to date; afterwards there is exactly one, in whichever experiment.
 
         A copy is whole if it bears ``mirror=complete``, which is written last. One that is not, or that showed another result
-        before, is deleted and written anew: points cannot be taken back from a run.
+        before, or a trial that has got a name since, is deleted and written anew: points cannot be taken back from a run.
 
         Other drivers may mirror the same run at this moment. All of them keep the whole copy with the smallest id, delete the
         rest, and look again after whatever they have written or deleted: the one who looks last sees what the others left.
@@ -78,9 +77,9 @@ class MlflowStore:
         did, failures = Mirrored.ALREADY, 0
         for _ in range(ATTEMPTS):
             copies = self._copies(record.run_key)
-            whole = {run.info.run_id: run.data.tags.get("result_sha") for run in copies if self.is_whole(run)}
+            whole = {run.info.run_id: _shows(run) for run in copies if self.is_whole(run)}
             if outdated is None:  # a whole copy that comes later is a rival's and as good, also if its folder holds other numbers
-                outdated = {identity for identity, sha in whole.items() if sha != record.result_sha}
+                outdated = {identity for identity, shown in whole.items() if shown != (record.result_sha, record.tags.get("named"))}
             kept = min(whole.keys() - outdated, default=None)
             surplus = [run.info.run_id for run in copies if run.info.run_id != kept]
             if kept is not None and not surplus:
@@ -103,7 +102,7 @@ class MlflowStore:
         return self._search("tags.kind = 'run'")
 
     def download(self, run: Run, name: str, target: Path) -> bytes:
-        """The content of one of a run's files.
+        """The content of one of a run's files. BenchmarkError if they lie elsewhere than in this store.
 
         Args:
             name: of the file.
@@ -128,6 +127,7 @@ class MlflowStore:
         """Where a run's files are; the client would ask for the run each time, which makes a download take nine times as long."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+        check_place(run.info.artifact_uri, self._uri, run.info.run_id)
         return get_artifact_repository(run.info.artifact_uri, tracking_uri=self._uri)
 
     def _copies(self, run_key: str) -> list[Run]:
@@ -145,7 +145,12 @@ class MlflowStore:
 
         tags = {**record.tags, "mlflow.parentRunId": parent, "mlflow.source.name": "python -m benchmark", "mlflow.source.type": "LOCAL"}
         made = self._client.create_run(experiment, start_time=record.started, tags=tags, run_name=record.name)
-        run, files = made.info.run_id, self._files(made)
+        run = made.info.run_id
+        try:
+            files = self._files(made)
+        except BenchmarkError:
+            self._client.delete_run(run)
+            raise
         # Closed before it is filled: a driver that is killed meanwhile leaves no run that is RUNNING for ever.
         self._client.set_terminated(run, "FINISHED" if record.ok else "FAILED", end_time=record.finished)
         params = [Param(key, value) for key, value in record.params.items()]
@@ -238,6 +243,11 @@ def _dataset_input(record: RunRecord) -> Any:
     described = MetaDataset(source, name=record.dataset, digest=record.digest).to_dict()  # type: ignore[abstract]
     entity = Dataset(described["name"], described["digest"], described["source_type"], described["source"])
     return DatasetInput(entity, [InputTag("mlflow.data.context", "train"), InputTag("noise", record.tags["noise"][:500])])
+
+
+def _shows(run: Run) -> tuple[str | None, str | None]:
+    """What makes a whole copy current."""
+    return run.data.tags.get("result_sha"), run.data.tags.get("named")
 
 
 def _is_dead(run: Run) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 from benchmark.errors import BenchmarkError
 from benchmark.files import read_lines
-from benchmark.spec import SWEEP, TUNED, PluginSpec, canonical_json
+from benchmark.spec import SWEEP, TUNED, PluginSpec, RunSpec, canonical_json, is_trial
 
 PARAM_LIMIT = 6000
 """Characters that MLflow keeps of a parameter."""
@@ -99,7 +99,7 @@ def read_record(folder: Path) -> RunRecord:
             finished=finished,
             params=_params(spec),
             points=_unique([*_curves(folder, started), *_system(folder), *_final(result, finished)]),
-            tags=_tags(result, spec, labels),
+            tags=_tags(result, spec, labels) | ({"named": _named(folder)} if is_trial(spec) else {}),
             dataset=_cut(labels["dataset"], 500),
             digest=_digest(spec["dataset"].get("fingerprint"), labels["dataset"]),
             artifacts=[file for name in _ARTIFACTS if _is_wanted(file := folder / name)],
@@ -157,6 +157,15 @@ def _tags(result: Mapping[str, Any], spec: Mapping[str, Any], labels: Mapping[st
     }
     tags["mlflow.source.git.commit"] = tags["git_commit"]
     return {key: _cut(str(value), TAG_LIMIT) for key, value in tags.items() if value not in (None, "")}
+
+
+def _named(folder: Path) -> str:
+    """Whether a command has asked for a trial by name: its spec.json, unlike its result, is no trial's then."""
+    try:
+        spec = RunSpec.from_dict(json.loads((folder / "spec.json").read_bytes()))
+    except Exception:  # whatever a broken file makes of it
+        return "false"
+    return "false" if is_trial(spec.to_dict()) else "true"
 
 
 def _curves(folder: Path, started: int) -> Iterator[Point]:

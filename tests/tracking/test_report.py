@@ -87,13 +87,14 @@ def test_single_bad_runs_are_left_out_with_a_line_each(
 
     def put(run: Any, content: str, sha: str) -> None:
         """Another result.json for a copy, without touching the file that the other tests read."""
-        (folder / run.info.run_id).mkdir()
-        (folder / run.info.run_id / "result.json").write_text(content)
-        place(folder / "mlflow.db", run, folder / run.info.run_id)
+        files = folder / "mlartifacts" / run.info.run_id / "artifacts"
+        files.mkdir(parents=True)
+        (files / "result.json").write_text(content)
+        place(folder / "mlflow.db", run, files)
         client.set_tag(run.info.run_id, "result_sha", sha)
 
     client.delete_tag(half.info.run_id, "mirror")
-    place(folder / "mlflow.db", gone, folder / "nowhere")
+    place(folder / "mlflow.db", gone, folder / "nowhere" / "mlartifacts" / gone.info.run_id / "artifacts")
     foreign = (files[5] / "result.json").read_text()
     put(other, foreign, hashlib.sha256(foreign.encode()).hexdigest())
     put(rubbish, "[1]", hashlib.sha256(b"[1]").hexdigest())
@@ -141,11 +142,80 @@ def test_artifacts_out_of_reach_are_one_line(store: tuple[Path, Any], mirrored: 
 
     folder, _ = store
     with sqlite3.connect(folder / "mlflow.db") as connection:
-        connection.execute("UPDATE runs SET artifact_uri = replace(artifact_uri, 'mlartifacts', 'moved')")
+        connection.execute("UPDATE runs SET artifact_uri = replace(artifact_uri, 'mlartifacts', 'moved/mlartifacts')")
     connection.close()
     said = refused(capsys, "--runs", str(folder))
     assert "none of its 7 runs can be read; " in said and "result.json cannot be had" in said
     assert said.rstrip().endswith(f"mirror a runs folder with: python -m benchmark sync --runs {folder}")
+
+
+@pytest.fixture
+def trial(tmp_path: Path, write_run: Writer) -> Path:
+    """A run that a search has made, beside one that a command has."""
+    runs = tmp_path / "runs"
+    write_run(runs, 0)
+    folder = write_run(runs, 0, method="ce")
+    for name in ("spec.json", "result.json"):
+        content = json.loads((folder / name).read_text())
+        (content if name == "spec.json" else content["spec"])["labels"]["sweep"] = "ab12"
+        (folder / name).write_text(json.dumps(content))
+    return folder
+
+
+def name_it(folder: Path) -> None:
+    """What a driver does that is asked for a run by name."""
+    content = json.loads((folder / "spec.json").read_text())
+    del content["labels"]["sweep"]
+    (folder / "spec.json").write_text(json.dumps(content))
+
+
+def reports(runs: Path, capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    """The report from the files and that from their mirror."""
+    texts = []
+    for source in ("files", "mlflow"):
+        assert main(["report", "--runs", str(runs), "--from", source, "--format", "json", *words]) == 0
+        texts.append(capsys.readouterr().out)
+    return texts
+
+
+def test_a_trial_that_a_command_names_is_shown_from_both(trial: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also by a store that had it as a trial only: a sync sees that its copy is outdated."""
+    runs = trial.parent
+    assert sync(runs).mirrored == 2
+    files, mirror = reports(runs, capsys)
+    assert files == mirror and trial.name not in files
+    files, mirror = reports(runs, capsys, "--trials")
+    assert files == mirror and trial.name in files
+    name_it(trial)
+    done = sync(runs)
+    assert (done.mirrored, done.already) == (1, 1)
+    files, mirror = reports(runs, capsys)
+    assert files == mirror and trial.name in files
+    assert sync(runs).already == 2
+    assert [result.get("named") for result in read_results(runs) if result["run_key"] == trial.name] == [True]
+
+
+def test_what_a_result_says_of_its_name_is_not_believed(trial: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = json.loads((trial / "result.json").read_text())
+    (trial / "result.json").write_text(json.dumps({**result, "named": True}))
+    sync(trial.parent)
+    files, mirror = reports(trial.parent, capsys)
+    assert files == mirror and trial.name not in files
+
+
+def test_files_that_lie_elsewhere_are_not_read(
+    store: tuple[Path, Any], mirrored: Path, copies: Copies, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though they are the right ones."""
+    folder, client = store
+    first = sorted(mirrored.glob("*/result.json"))[0].parent
+    (run,) = copies(client, first)
+    place(folder / "mlflow.db", run, first)
+    assert main(["report", "--runs", str(folder), "--from", "mlflow", "--format", "json"]) == 0
+    printed = capsys.readouterr()
+    expected = f"its files lie at {first.as_uri()}, which is not part of this store"
+    assert printed.err == f"warning: run {first.name} was left out: {expected}\n"
+    assert first.name not in {run["run_key"] for run in json.loads(printed.out)["runs"]}
 
 
 def test_no_store_an_empty_one_and_a_dead_server(

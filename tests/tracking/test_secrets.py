@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmark.cli import main
-from benchmark.tracking.command import masked
+from benchmark.tracking.command import masked, masked_arguments
 
 pytest.importorskip("mlflow")
 Writer = Callable[..., Path]
@@ -145,3 +145,21 @@ def test_what_is_masked(text: str, shown: str) -> None:
 
 def test_a_password_with_slashes_is_masked_alone_too() -> None:
     assert masked("login pa/ss/wd failed", "postgresql://me:pa/ss/wd@host/db") == "login *** failed"
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("--slurm", f"setup=export MLFLOW_TRACKING_TOKEN={WORD}"), ("--slurm", "setup=***")),
+        (("--slurm", f"setup = login {WORD}"), ("--slurm", "setup =***")),
+        ((f"--slurm=teardown=logout {WORD}",), ("--slurm=teardown=***",)),
+        (("--slurm", "time=5", "--slurm", "setup=module load x"), ("--slurm", "time=5", "--slurm", "setup=***")),
+        ((f"--slurm=comment=MY_PASS={WORD}",), ("--slurm=comment=MY_PASS=***",)),
+        ((f"export AWS_SECRET_ACCESS_KEY='{WORD} more'; python x",), ("export AWS_SECRET_ACCESS_KEY=***",)),
+        ((f"PGPASSWORD={WORD}",), ("PGPASSWORD=***",)),
+        ((f"a api_key={WORD}", f"b Credentials={WORD}"), ("a api_key=***", "b Credentials=***")),
+        (("--set", "m.tokens=3", "--set", "m.rate=0.1", "setup=x"), ("--set", "m.tokens=3", "--set", "m.rate=0.1", "setup=x")),
+    ],
+)
+def test_what_a_command_shows_of_its_words(words: tuple[str, ...], shown: tuple[str, ...]) -> None:
+    assert tuple(masked_arguments(words)) == shown
