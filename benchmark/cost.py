@@ -15,18 +15,28 @@ from __future__ import annotations
 
 import functools
 import heapq
-import math
 import statistics
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.spec import canonical_json
 
-__all__ = ["CostModel", "Estimate", "Traits", "traits_of", "wall_seconds"]
+if TYPE_CHECKING:
+    from benchmark.store import RunStore
+
+__all__ = ["CostModel", "Estimate", "FolderCosts", "Traits", "traits_of", "wall_seconds"]
 
 FEWEST_FOR_INTERVAL = 3
 """Runs below which their scatter says nothing."""
+
+LONGEST_S = 1e9
+"""Thirty years: longer is no duration of a cell, but a file that somebody has changed."""
+LARGEST = 10**12
+"""More samples or epochs than any run has."""
+
+NOT_WHOLE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What JSON of another form than ours raises."""
 
 BASES = ("the same cell", "other epochs or subset", "other settings of the method", "other data of this shape")
 """What runs have in common with a cell, from the most to the least."""
@@ -59,7 +69,7 @@ class Traits:
     images: str
     subset: float
     network: str
-    epochs: int
+    epochs: float
 
 
 @dataclass(frozen=True)
@@ -89,11 +99,7 @@ class CostModel:
 
     def learn(self, result: Mapping[str, Any]) -> None:
         """Take in the content of a ``result.json``; one that did not finish, or lacks something, or was changed by hand, says nothing."""
-        try:
-            run = _run(result)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            run = None
-        key = str(result.get("run_key"))
+        run, key = _run(result), str(result.get("run_key"))
         if run is None:
             self._runs.pop(key, None)
         else:
@@ -109,7 +115,37 @@ class CostModel:
         """The expected duration of a cell, as :meth:`benchmark.spec.RunSpec.to_dict` writes it; None if no run here is like it."""
         if self._index is None:
             self._index = _Index(self._runs.values(), self._device)
-        return self._index.estimate(cell if isinstance(cell, Traits) else traits_of(cell))
+        traits = cell if isinstance(cell, Traits) else traits_of(cell)
+        return None if traits is None else self._index.estimate(traits)
+
+
+class FolderCosts:
+    """What the finished runs of a folder tell, for those who ask again and again: each result is read once, and again when it has changed.
+
+    Args:
+        store: the runs folder.
+        device: as for :class:`CostModel`.
+    """
+
+    def __init__(self, store: RunStore, device: str | None = None) -> None:
+        self._store, self._model = store, CostModel(device)
+        self._stamps: dict[str, tuple[int, int]] = {}
+
+    def model(self) -> CostModel:
+        """The same model each time, with what is there now."""
+        stamps = {}
+        for key in self._store.keys():  # noqa: SIM118 - a store is no dict
+            try:
+                about = (self._store.folder(key) / "result.json").stat()
+            except OSError:
+                continue
+            stamps[key] = (about.st_mtime_ns, about.st_ino)  # a result is replaced, never written over
+            if stamps[key] != self._stamps.get(key):
+                self._model.learn(self._store.result(key) or {"run_key": key})
+        for key in self._stamps.keys() - stamps.keys():
+            self._model.forget(key)
+        self._stamps = stamps
+        return self._model
 
 
 class _Index:
@@ -133,7 +169,8 @@ class _Index:
         known = self._sizes.get(cell.images)
         shape = known.shape if known else ""
         for basis, group in zip(BASES, _groups(cell, shape), strict=False):
-            found = [seconds for run in self._groups.get(group, ()) if (seconds := self._scaled(run, cell)) is not None]
+            scaled = [self._scaled(run, cell) for run in self._groups.get(group, ())]
+            found = [seconds for seconds in scaled if seconds is not None and seconds <= LONGEST_S]
             if found:
                 return _summary(found, basis)
         return None
@@ -179,35 +216,53 @@ def wall_seconds(durations: Iterable[float], slots: int, busy: Sequence[float] =
 
 
 def _run(result: Mapping[str, Any]) -> _Run | None:
-    seconds = (result.get("cost") or {}).get("seconds")
-    if result.get("status", "done") != "done" or not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
+    """What a result tells; None for one that tells nothing."""
+    try:
+        data, host = result.get("data") or {}, result.get("host") or {}
+        seconds, traits = _number((result.get("cost") or {}).get("seconds"), 0.0, LONGEST_S), traits_of(result.get("spec"))
+        if result.get("status", "done") != "done" or seconds is None or traits is None:
+            return None
+        tiles, images, val = (_whole(data.get(name)) for name in ("tiles_train", "n_train", "n_val"))
+        return _Run(
+            traits,
+            seconds,
+            None if host.get("device") is None else str(host["device"]),
+            str(result.get("finished") or ""),
+            images if tiles is None else tiles,
+            None if images is None or val is None else images + val,
+            canonical_json([data.get("task"), data.get("image_shape")]),
+        )
+    except NOT_WHOLE:
         return None
-    data, host = result.get("data") or {}, result.get("host") or {}
-    tiles, images, val = data.get("tiles_train"), data.get("n_train"), data.get("n_val")
-    samples = tiles if isinstance(tiles, int) else images if isinstance(images, int) else None
-    return _Run(
-        traits_of(result["spec"]),
-        float(seconds),
-        None if host.get("device") is None else str(host["device"]),
-        str(result.get("finished") or ""),
-        samples,
-        images + val if isinstance(images, int) and isinstance(val, int) else None,
-        canonical_json([data.get("task"), data.get("image_shape")]),
-    )
 
 
-def traits_of(spec: Mapping[str, Any]) -> Traits:
-    """What counts of a cell; KeyError, TypeError, ValueError or AttributeError for what is no spec."""
-    method, dataset, protocol = spec["method"], spec["dataset"], spec["protocol"]
-    own = {name: value for name, value in dataset["params"].items() if name not in ("subset", "label_file")}
-    return Traits(
-        method=str(method["name"]),
-        setting=canonical_json([method, protocol.get("batch_size")]),
-        images=canonical_json([dataset["name"], own]),
-        subset=float(dataset["params"].get("subset", 1.0)),
-        network=canonical_json([protocol.get(name) for name in ("backbone", "precision", "augmentation")]),
-        epochs=max(1, int(protocol["epochs"])),
-    )
+def traits_of(spec: Mapping[str, Any] | None) -> Traits | None:
+    """What counts of a cell; None for what is no spec, or has epochs or a subset that no run can have."""
+    try:
+        method, dataset, protocol = spec["method"], spec["dataset"], spec["protocol"]  # type: ignore[index]
+        own = {name: value for name, value in dataset["params"].items() if name not in ("subset", "label_file")}
+        subset, epochs = _number(dataset["params"].get("subset", 1.0), 0.0, LARGEST), _number(protocol["epochs"], 1.0, LARGEST)
+        if not subset or epochs is None:
+            return None
+        return Traits(
+            method=str(method["name"]),
+            setting=canonical_json([method, protocol.get("batch_size")]),
+            images=canonical_json([dataset["name"], own]),
+            subset=subset,
+            network=canonical_json([protocol.get(name) for name in ("backbone", "precision", "augmentation")]),
+            epochs=epochs,
+        )
+    except NOT_WHOLE:
+        return None
+
+
+def _number(value: Any, low: float, high: float) -> float | None:
+    """A number within bounds as a float; None for anything else, NaN among it."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and _number(value, 0, LARGEST) is not None else None
 
 
 def _groups(traits: Traits, shape: str) -> list[Hashable]:

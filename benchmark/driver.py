@@ -12,12 +12,12 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmark.code_hash import code_hash
-from benchmark.cost import CostModel, Estimate, wall_seconds
+from benchmark.cost import Estimate, FolderCosts, wall_seconds
 from benchmark.engines.base import Engine, Job, Outcome
 from benchmark.errors import BenchmarkError, unknown_name
 from benchmark.lease import BusyError
@@ -53,7 +53,7 @@ class Cell:
         ended: for a cell that is left as it is, how it ended (``done``, ``skipped``, ``diverged``, ``failed``), else None.
         message: the reason of that end.
         estimate: of its duration, None if it is not to run or nothing like it has run here.
-        adopted: it was run as a trial of a search, and this command asks for it by name.
+        adopted: it was run as a trial of a search, and this command is the first that asks for it by name.
     """
 
     spec: RunSpec
@@ -84,6 +84,11 @@ class Plan:
     def pending(self) -> list[Cell]:
         """The cells to run."""
         return [cell for cell in self.cells if cell.pending]
+
+    @property
+    def adopted(self) -> list[Cell]:
+        """The cells whose results are there, as trials, and which this command names."""
+        return [cell for cell in self.cells if cell.adopted]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -143,7 +148,7 @@ def plan(
     store: RunStore,
     stale: str = "rerun",
     retry_failed: bool = False,
-    device: str | None = None,
+    costs: FolderCosts | None = None,
 ) -> Plan:
     """Look at the folder of every cell and decide which are to run. Writes nothing.
 
@@ -153,7 +158,7 @@ def plan(
         store: the runs folder.
         stale: ``rerun`` what other code has made, ``keep`` it, or raise an ``error``.
         retry_failed: run failed and diverged cells again, from the start.
-        device: the runs of which device tell how long the cells will take; see :class:`benchmark.cost.CostModel`.
+        costs: what tells how long the cells will take, for those who plan again and again; None reads all results of the folder.
 
     Raises:
         BenchmarkError: an unknown policy, or stale cells under ``error``.
@@ -167,7 +172,7 @@ def plan(
             f"{len(outdated)} of {len(found)} cells were made by other code, e.g. {outdated[0].key} ({outdated[0].label}); "
             "--stale rerun runs them again, --stale keep takes them as they are"
         )
-    return Plan(tuple(_with_estimates(found, store, device)), store)
+    return Plan(tuple(_with_estimates(found, costs or FolderCosts(store))), store)
 
 
 def _cell(spec: RunSpec, registry: Registry, store: RunStore, stale: str, retry_failed: bool) -> Cell:
@@ -177,11 +182,21 @@ def _cell(spec: RunSpec, registry: Registry, store: RunStore, stale: str, retry_
         ended, message = str(result.get("status", "done")), str(result.get("reason") or "")
         if ended == "diverged" and retry_failed:
             return Cell(spec, key, code, status, pending=True)
-        adopted = is_trial(result.get("spec")) and not is_trial(spec.to_dict())
+        adopted = not is_trial(spec.to_dict()) and _is_unnamed(store, key, result)
         return Cell(spec, key, code, status, pending=False, ended=ended, message=message, adopted=adopted)
     if status is Status.FAILED and not retry_failed:
         return Cell(spec, key, code, status, pending=False, ended="failed", message=_reason(store, key))
     return Cell(spec, key, code, status, pending=True)
+
+
+def _is_unnamed(store: RunStore, key: str, result: Mapping[str, Any]) -> bool:
+    """Whether a run was a trial, and no command has asked for it by name since: that is what its spec.json says."""
+    if not isinstance(spec := result.get("spec"), Mapping) or not is_trial(spec):
+        return False
+    try:
+        return is_trial(store.spec(key).to_dict())
+    except BenchmarkError:
+        return True
 
 
 def _reason(store: RunStore, key: str) -> str:
@@ -190,13 +205,11 @@ def _reason(store: RunStore, key: str) -> str:
     return " ".join((message if kind == BenchmarkError.__name__ else f"{kind}: {message}").split())
 
 
-def _with_estimates(cells: Sequence[Cell], store: RunStore, device: str | None) -> list[Cell]:
+def _with_estimates(cells: Sequence[Cell], costs: FolderCosts) -> list[Cell]:
     """Give each pending cell what the finished runs of the folder tell of its duration."""
     if not any(cell.pending for cell in cells):
         return list(cells)
-    model = CostModel(device)
-    for row in store.rows():
-        model.learn(row)
+    model = costs.model()
     return [dataclasses.replace(cell, estimate=model.predict(cell.spec.to_dict())) if cell.pending else cell for cell in cells]
 
 
@@ -204,12 +217,12 @@ def execute(plan: Plan, engine: Engine, tracker: Tracker, progress: Progress, *,
     """Run what is pending and say how every cell ended.
 
     Ctrl-C stops the work and returns what there is, with ``interrupted`` set; all else that can go wrong in a cell
-    becomes that cell's outcome.
+    becomes that cell's outcome. Whatever happens, the tracker is told that the command has ended.
 
     Args:
         plan: from :func:`plan`.
         engine: where the workers run.
-        tracker: mirrors each finished run; it never raises.
+        tracker: mirrors each finished run, and each trial that has a name now; it never raises.
         progress: told of events and ends; entered and left here.
         poll_s: seconds between two looks at cells that another driver holds.
 
@@ -217,13 +230,28 @@ def execute(plan: Plan, engine: Engine, tracker: Tracker, progress: Progress, *,
         BenchmarkError: the runs folder cannot be written; nothing has run then.
     """
     campaign = _Campaign(plan, engine, tracker, progress)
-    for cell in plan.cells:
-        if cell.adopted:
-            plan.store.register(cell.spec)
-    if not plan.pending:
+    for cell in plan.adopted:
+        plan.store.register(cell.spec)
+    if plan.pending:
+        plan.store.check_writable()
+    elif not plan.adopted:
         return campaign.result
-    plan.store.check_writable()
     tracker.start("run", len(plan.cells))
+    status = "failed"
+    try:
+        for cell in plan.adopted:
+            tracker.mirror(plan.store.folder(cell.key))
+        if plan.pending:
+            _run(campaign, poll_s)
+        status = "interrupted" if campaign.result.interrupted else "failed" if campaign.result.bad else "finished"
+    finally:
+        tracker.finish(status)
+    return campaign.result
+
+
+def _run(campaign: _Campaign, poll_s: float) -> None:
+    """Run what is pending, and what other drivers leave; phases that runs share stay unless all has come to its end."""
+    plan, progress = campaign.result.plan, campaign.progress
     with progress:
         try:
             waiting = campaign.run(campaign.register(plan.longest_first))
@@ -236,8 +264,6 @@ def execute(plan: Plan, engine: Engine, tracker: Tracker, progress: Progress, *,
             campaign.result.interrupted = True
     if not campaign.result.interrupted:
         plan.store.forget_phases()
-    tracker.finish("interrupted" if campaign.result.interrupted else "failed" if campaign.result.bad else "finished")
-    return campaign.result
 
 
 class _Campaign:

@@ -7,6 +7,7 @@ go. So a cell is looked at again when its folder's stamp has changed, and always
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections import Counter
@@ -233,4 +234,8 @@ def _age(since: str) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    try:
+        number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

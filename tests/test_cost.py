@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmark.cost import CostModel, wall_seconds
+from benchmark.cost import CostModel, FolderCosts, traits_of, wall_seconds
+from benchmark.store import RunStore
 
 
 def spec(method: str = "ce", dataset: str = "digits", *, seed: int = 0, epochs: int = 10, params: dict | None = None, **data: Any) -> dict:
@@ -139,6 +142,13 @@ def test_another_device_says_nothing() -> None:
         {"spec": {**spec(), "protocol": {"epochs": "ten"}}},
         {"data": [1]},
         {"host": "here"},
+        {"cost": [1]},
+        {"cost": {"seconds": 10**400}},
+        {"cost": {"seconds": float("nan")}},
+        {"cost": {"seconds": True}},
+        {"spec": [1]},
+        *({"spec": spec(epochs=epochs)} for epochs in (0, -1, 10**400, float("inf"), float("nan"), None)),
+        *({"spec": spec(subset=subset)} for subset in (0, 0.0, -1, 10**400, float("inf"), float("nan"), None)),
     ],
 )
 def test_what_is_no_whole_result_is_left_out(change: dict) -> None:
@@ -146,6 +156,58 @@ def test_what_is_no_whole_result_is_left_out(change: dict) -> None:
     assert model(broken).predict(spec()) is None
     found = model(broken, result(spec(seed=1), 7.0)).predict(spec())
     assert found is not None and (found.seconds, found.runs) == (7.0, 1)
+
+
+@pytest.mark.parametrize("odd", [10**400, -(10**400), float("inf"), float("nan"), -5, 0, "many", [1]])
+@pytest.mark.parametrize("name", ["n_train", "n_val", "tiles_train"])
+def test_odd_numbers_of_samples_do_no_harm(odd: Any, name: str) -> None:
+    broken = result(spec(), 10.0)
+    broken["data"][name] = odd
+    learned = model(broken)
+    same, smaller = learned.predict(spec(seed=5)), learned.predict(spec(subset=0.5))
+    assert same is not None and same.seconds == 10.0
+    assert smaller is None or 0 <= smaller.seconds <= 10
+
+
+def test_extremes_that_each_may_be_give_no_number_together() -> None:
+    tiny = result(spec(subset=1e-320), 1e9)
+    assert model(tiny).predict(spec()) is None
+    assert model(result(spec(epochs=1), 1e9)).predict(spec(epochs=10**9)) is None
+    free = model(result(spec(), 0.0)).predict(spec(seed=1))
+    assert free is not None and free.seconds == 0.0
+
+
+def test_nothing_is_predicted_of_what_is_no_cell() -> None:
+    for broken in (spec(epochs=float("inf")), spec(subset=0.0), [1], {}):
+        assert traits_of(broken) is None and model(result(spec(), 10.0)).predict(broken) is None
+
+
+def test_a_folder_is_read_once_and_again_where_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, read = RunStore(tmp_path), []
+    original = RunStore.result
+    monkeypatch.setattr(RunStore, "result", lambda self, key: read.append(key) or original(self, key))
+
+    def write(key: str, seconds: float, seed: int) -> None:
+        (tmp_path / key).mkdir(exist_ok=True)
+        content = {**result(spec(seed=seed), seconds), "schema": 1, "run_key": key}
+        (tmp_path / "new").write_text(json.dumps(content))
+        (tmp_path / "new").rename(tmp_path / key / "result.json")
+
+    def told() -> tuple[float, int] | None:
+        found = costs.model().predict(spec(seed=9))
+        return None if found is None else (found.seconds, found.runs)
+
+    first, second, costs = "a" * 16, "b" * 16, FolderCosts(store)
+    (tmp_path / ("c" * 16)).mkdir()  # has no result
+    assert told() is None
+    write(first, 10.0, 0)
+    assert (told(), told(), read) == ((10.0, 1), (10.0, 1), [first])
+    write(second, 30.0, 1)
+    assert (told(), read) == ((20.0, 2), [first, second])
+    write(first, 20.0, 0)
+    assert (told(), read) == ((25.0, 2), [first, second, first])
+    (tmp_path / second / "result.json").unlink()
+    assert (told(), len(read)) == ((20.0, 1), 3)
 
 
 def test_a_run_counts_once_and_can_be_forgotten() -> None:

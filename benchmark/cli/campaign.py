@@ -19,6 +19,7 @@ from benchmark.engines.choice import EngineChoice
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
+    from benchmark.cost import FolderCosts
     from benchmark.driver import CampaignResult, Plan
     from benchmark.engines.base import Engine as RunningEngine
     from benchmark.engines.base import WorkerOptions
@@ -108,18 +109,29 @@ def engine_choice(name: str, address: str | None, gpus_per_run: float | None, sl
     return EngineChoice(name, address, gpus_per_run, parse_slurm(slurm or ()))
 
 
-def make_plan(registry: Registry, cells: Sequence[RunSpec], conditions: Conditions, told: set[str]) -> Plan:
+def folder_costs(conditions: Conditions) -> FolderCosts:
+    """What tells how long cells will take under these conditions; a command that makes many plans keeps it."""
+    from benchmark.cost import FolderCosts
+    from benchmark.store import RunStore
+
+    return FolderCosts(RunStore(conditions.runs), _device_name(conditions))
+
+
+def make_plan(
+    registry: Registry, cells: Sequence[RunSpec], conditions: Conditions, told: set[str], costs: FolderCosts | None = None
+) -> Plan:
     """What is there of the cells and what is to be run.
 
     Args:
         told: the warnings that were printed; see :func:`benchmark.cli.output.warnings_shown`.
+        costs: from :func:`folder_costs`, kept from plan to plan; None reads all results of the folder.
     """
     from benchmark import driver
     from benchmark.store import RunStore
 
     with aside(), warnings_shown(told):
-        store, device = RunStore(conditions.runs), _device_name(conditions)
-        plan = driver.plan(registry, cells, store, conditions.stale, conditions.retry_failed, device)
+        costs = costs or folder_costs(conditions)
+        plan = driver.plan(registry, cells, RunStore(conditions.runs), conditions.stale, conditions.retry_failed, costs)
     if plan.pending and not conditions.dry_run and not conditions.engine.elsewhere:
         opt.check_devices(conditions.device, conditions.gpu_ids)
     return plan
@@ -169,7 +181,8 @@ def execute(plan: Plan, conditions: Conditions, told: set[str]) -> CampaignResul
     progress = make_progress(len(plan.pending), quiet=conditions.quiet)
     with aside(), warnings_shown(told):
         made = engine_for(len(plan.pending), conditions)
-        tracker = make_tracker(not conditions.no_tracking and bool(plan.pending), conditions.tracking_uri, conditions.runs)
+        something = bool(plan.pending or plan.adopted)
+        tracker = make_tracker(something and not conditions.no_tracking, conditions.tracking_uri, conditions.runs)
         with contextlib.closing(made) as engine:
             return driver.execute(plan, engine, tracker, progress)
 
@@ -278,7 +291,7 @@ def repeat_command(key: str, options: WorkerOptions) -> str:
 
 
 def _slots(plan: Plan, conditions: Conditions) -> int:
-    """How many runs go on at a time."""
+    """How many runs go on at a time; 0: the cluster decides."""
     return max(_jobs(len(plan.pending), conditions), len(conditions.gpu_ids))
 
 
@@ -287,6 +300,8 @@ def _device_name(conditions: Conditions) -> str | None:
     from benchmark.system_metrics import gpus
 
     device = conditions.worker.device
+    if conditions.engine.elsewhere:  # this machine's GPUs say nothing
+        return None if device.startswith("cuda") else "cpu"
     found = [] if device == "cpu" else gpus()
     if not found:
         return "cpu" if device in ("cpu", "auto") else None

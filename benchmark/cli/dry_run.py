@@ -17,12 +17,12 @@ def print_plan(plan: Plan, fmt: str, jobs: int) -> None:
     Args:
         plan: of the command.
         fmt: ``json`` for one object, anything else for two tables.
-        jobs: how many runs go on at a time.
+        jobs: how many runs go on at a time; 0: the cluster decides, and the time is that of one worker.
     """
     cells = [_cell_row(cell) for cell in plan.cells]
     costs, wall = method_costs(plan.pending), plan.wall_seconds(jobs or 1)
     if fmt == "json":
-        write_json({"cells": cells, "methods": costs, "jobs": jobs, "wall_seconds": wall, "unestimated": plan.unestimated})
+        write_json({"cells": cells, "methods": costs, "jobs": jobs or None, "wall_seconds": wall, "unestimated": plan.unestimated})
         return
     write_table(list(cells[0]), [list(row.values()) for row in cells])
     if wall is not None:
@@ -30,7 +30,7 @@ def print_plan(plan: Plan, fmt: str, jobs: int) -> None:
 
         write("")
         write_table(["method", "to run", "a cell", "10-90 %", "in all", "no estimate"], [_cost_words(row) for row in costs])
-        write(f"wall time with --jobs {jobs}: about {duration(wall)}")
+        write(f"wall time {f'with --jobs {jobs}' if jobs else 'for one worker'}: about {duration(wall)}")
 
 
 def method_costs(cells: Sequence[Cell]) -> list[dict[str, Any]]:

@@ -137,6 +137,35 @@ def test_corrupt_files_are_a_state_like_any_other(bench, store: RunStore, commit
 
 
 @pytest.mark.parametrize(
+    ("old_text", "new_text"),
+    [('"epochs": 30', '"epochs": Infinity'), ('"seconds": 12.0', '"seconds": 1' + "0" * 400), ('"subset": 0.5', '"subset": NaN')],
+)
+@pytest.mark.parametrize("words", [("--json",), (), ("--watch",)])
+def test_one_odd_file_is_no_obstacle(
+    bench, store: RunStore, commit, registry: Registry, capsys, old_text: str, new_text: str, words: tuple[str, ...]
+) -> None:
+    base = spec(0)
+    cell = RunSpec(base.method, PluginSpec("digits", {"subset": 0.5}, 1, "v1"), base.noise, base.protocol, 0, base.labels)
+    path = store.folder(commit(cell, seconds=12.0)) / "result.json"
+    assert old_text in path.read_text()
+    path.write_text(path.read_text().replace(old_text, new_text))
+    store.register(spec(1))
+    if words == ("--watch",):
+        assert view_of(store, registry).seconds_left() == (None, 1)
+        return
+    assert bench("status", *words) == 0
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 400, "Infinity", "NaN", '"50"', "true"])
+def test_odd_numbers_of_a_device_are_left_out(store: RunStore, registry: Registry, value: str) -> None:
+    key = store.register(spec(0))
+    (store.folder(key) / "system.jsonl").write_text(f'{{"gpu_percent": {value}, "gpu_memory_mb": 512}}\n')
+    live = FolderView(store, registry).live(key)
+    assert (live.gpu_percent, live.gpu_memory_mb) == (None, 512.0)
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--runs", "nowhere"), "runs folder nowhere does not exist; check --runs DIR"),
