@@ -1,7 +1,8 @@
 """Runs as tasks of SLURM job arrays, submitted through submitit; every node must see the runs folder and this package.
 
 A task runs one key in a worker process, as the local engine does, and commits it itself under the lease. It tells the driver
-how it ended in a small JSON file; for a task that ended without a word, the run's folder is asked. No pickle is read back.
+how it ended in a small JSON file; for a task that squeue no longer lists and that left no word, the run's folder is asked. No
+pickle is read back.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,20 +39,27 @@ POLL_S = 1.0
 ENDED_EVERY_S = 30.0
 """Seconds between two questions to SLURM whether tasks have ended without a word."""
 
-PATIENCE_S = 20.0
-"""For files that a node has written and a network file system shows late."""
+PATIENCE_S = 45.0
+"""For files that a node has written and a network file system shows late; long enough for SLURM to say twice that a task is over."""
+
+GIVE_UP_S = 600.0
+"""How long a file system may refuse to be read: one that many machines share has bad minutes."""
 
 END_S = 10.0
+ANSWER_S = 60.0
+"""Seconds that a command of SLURM has to answer."""
 
 
 @dataclass
 class _Submitted:
-    """One task: submitit's job, how much of its events was read, and since when SLURM says that it is over."""
+    """One task: submitit's job, how much of its events was read, since when it is over, and since when its outcome cannot be read."""
 
     job: Job
     task: Any
     read: int = 0
-    over_since: float | None = field(default=None)
+    over_since: float | None = None
+    state: str = "no state known"
+    unreadable_since: float | None = None
 
 
 class SlurmEngine:
@@ -81,6 +89,7 @@ class SlurmEngine:
         self.parameters = dict(parameters or {})
         self.command = tuple(command)
         self._store = RunStore(options.runs)
+        self._said: set[str] = set()
 
     def run(self, jobs: Sequence[Job], on_event: OnEvent) -> Iterator[Outcome]:
         """See :class:`benchmark.engines.base.Engine`. Raises BenchmarkError if SLURM refuses the arrays."""
@@ -88,26 +97,36 @@ class SlurmEngine:
             return
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         folder = self.options.runs.resolve() / "logs" / f"slurm-{stamp}-{secrets.token_hex(2)}"
-        out: dict[str, _Submitted] = {}
-        asked = time.monotonic()
+        self._said = set()
+        for start in range(0, len(jobs), ARRAY):  # one after the other, since each array has a limit of its own on what runs at a time
+            yield from self._run_array(jobs[start : start + ARRAY], folder, on_event)
+
+    def _run_array(self, jobs: Sequence[Job], folder: Path, on_event: OnEvent) -> Iterator[Outcome]:
+        out = {job.key: _Submitted(job, task) for job, task in zip(jobs, self._submit(jobs, folder), strict=True)}
+        asked = readable = time.monotonic()
         try:
-            for start in range(0, len(jobs), ARRAY):
-                part = jobs[start : start + ARRAY]
-                for job, task in zip(part, self._submit(part, folder), strict=True):
-                    out[job.key] = _Submitted(job, task)
             while out:
-                ask = time.monotonic() - asked > ENDED_EVERY_S
-                asked = time.monotonic() if ask else asked
-                there = {entry.name for entry in os.scandir(folder)}
-                for key in list(out):
+                if time.monotonic() - asked > ENDED_EVERY_S:
+                    self._find_ended(list(out.values()))
+                    asked = time.monotonic()
+                try:
+                    there = {entry.name for entry in os.scandir(folder)}
+                    readable = time.monotonic()
+                except OSError as error:
+                    self._warn_once("files", f"{folder} cannot be read: {error}; trying again")
+                    if time.monotonic() - readable > GIVE_UP_S:
+                        raise BenchmarkError(f"{folder} cannot be read: {error}; the same command goes on when it can") from error
+                    time.sleep(POLL_S)
+                    continue
+                for key, submitted in list(out.items()):
                     ended = f"{key}{OUTCOME}" in there  # before the events: what was said up to the end is told
                     if f"{key}{EVENTS}" in there:
-                        for event in _new_events(folder / f"{key}{EVENTS}", out[key]):
+                        for event in self._new_events(folder / f"{key}{EVENTS}", submitted):
                             on_event(event)
-                    outcome = _read_outcome(folder / f"{key}{OUTCOME}", key) if ended else self._end_without_word(out[key], ask)
+                    outcome = self._read_outcome(folder / f"{key}{OUTCOME}", submitted) if ended else self._end_without_word(submitted)
                     if outcome is not None:
                         del out[key]
-                        yield outcome
+                        yield (self._committed(submitted.job) or outcome) if outcome.status == "killed" else outcome
                 if out:
                     time.sleep(POLL_S)
         finally:
@@ -119,6 +138,7 @@ class SlurmEngine:
     def _submit(self, jobs: Sequence[Job], folder: Path) -> list[Any]:
         import submitit
 
+        logging.getLogger("submitit").setLevel(logging.CRITICAL)  # it prints
         task = SlurmTask({**self.options.to_dict(), "runs": str(self.options.runs.resolve())}, folder, self.command)
         try:
             with warnings.catch_warnings():
@@ -139,21 +159,104 @@ class SlurmEngine:
         own = {"array_parallelism": self.jobs or 256, "setup": [found, *self.parameters.get("setup", [])]}
         return {f"slurm_{name}": value for name, value in {**self.parameters, **own}.items()}
 
-    def _end_without_word(self, submitted: _Submitted, ask: bool) -> Outcome | None:
+    def _find_ended(self, submitted: Sequence[_Submitted]) -> None:
+        """Mark the tasks that are over. Where SLURM does not answer, none is."""
+        if self.cluster == "slurm":
+            arrays = ",".join(sorted({item.task.job_id.split("_")[0] for item in submitted}))
+            listed = self._ask("squeue", "--noheader", "--array", "--format=%i", f"--jobs={arrays}")
+            if listed is None:
+                return
+            over = [item for item in submitted if item.task.job_id not in listed.split()]
+        else:
+            over = [item for item in submitted if item.task.done()]
+        fresh = [item for item in over if item.over_since is None]
+        for item in submitted:  # one that was preempted may be back in the queue
+            item.over_since = (item.over_since or time.monotonic()) if item in over else None
+        if fresh and self.cluster == "slurm":
+            self._find_states(fresh, arrays)
+
+    def _find_states(self, submitted: Sequence[_Submitted], arrays: str) -> None:
+        """Let SLURM's accounting, where there is one, say how tasks ended."""
+        told = self._ask("sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State", f"--jobs={arrays}") or ""
+        states = dict(line.split("|", 1) for line in told.splitlines() if "|" in line)
+        for item in submitted:
+            item.state = states.get(item.task.job_id, item.state)
+
+    def _ask(self, *command: str) -> str | None:
+        """What a command of SLURM prints; None, said once, where it fails."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SACCT_"))}  # a user's filters
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER_S, env=environment)  # noqa: S603
+        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+            reason = str(error)
+        else:
+            if answer.returncode == 0:
+                return answer.stdout
+            lines = answer.stderr.strip().splitlines()
+            reason = lines[-1] if lines else f"exit code {answer.returncode}"
+            if command[0] == "squeue" and "invalid job id" in reason.lower():  # nothing is left of the array
+                return ""
+        without = "how tasks ended is not known" if command[0] == "sacct" else "whether tasks are over is not known yet"
+        self._warn_once(command[0], f"{command[0]} does not answer ({reason}): {without}")
+        return None
+
+    def _warn_once(self, about: str, text: str) -> None:
+        if about not in self._said:
+            self._said.add(about)
+            logger.warning("%s", text)
+
+    def _end_without_word(self, submitted: _Submitted) -> Outcome | None:
         """How a run ended whose task is over and wrote no outcome; None while it goes on, or its file may still appear."""
         if submitted.over_since is None:
-            if ask and submitted.task.done():
-                submitted.over_since = time.monotonic()
             return None
-        key = submitted.job.key
-        status = self._store.status(key, submitted.job.code)
-        if status is Status.DONE:
-            result = self._store.result(key) or {}
-            return Outcome(key, result.get("status", "done"), 0.0, str(result.get("reason") or ""))
+        if (done := self._committed(submitted.job)) is not None:
+            return done
         if time.monotonic() - submitted.over_since < PATIENCE_S:
             return None
-        told = f"its SLURM task {submitted.task.job_id} ended without a word ({submitted.task.state}); see {submitted.task.paths.stderr}"
-        return Outcome(key, "killed", 0.0, told)
+        if self._store.status(submitted.job.key, submitted.job.code) is Status.RUNNING:  # its lease will tell
+            return None
+        task = submitted.task
+        state = submitted.state if self.cluster == "slurm" else task.state
+        told = f"its SLURM task {task.job_id} ended without a word ({state}); see {task.paths.stderr}"
+        return Outcome(submitted.job.key, "killed", 0.0, told)
+
+    def _committed(self, job: Job) -> Outcome | None:
+        """The outcome of a run that has its result."""
+        status, result = self._store.look(job.key, job.code)
+        if status is not Status.DONE or result is None:
+            return None
+        return Outcome(job.key, result.get("status", "done"), 0.0, str(result.get("reason") or ""))
+
+    def _new_events(self, path: Path, submitted: _Submitted) -> list[dict[str, Any]]:
+        """Those in whole lines that were added since the last look; none where they cannot be read now."""
+        try:
+            with path.open("rb") as file:
+                file.seek(submitted.read)
+                *lines, rest = file.read().split(b"\n")
+                submitted.read = file.tell() - len(rest)
+        except OSError as error:
+            self._warn_once("files", f"{path} cannot be read: {error}; trying again")
+            return []
+        events = []
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)
+                if isinstance(event, dict) and event.get("run_key") == submitted.job.key:
+                    events.append(event)
+        return events
+
+    def _read_outcome(self, path: Path, submitted: _Submitted) -> Outcome | None:
+        """What a task has said of its end; None as long as that cannot be read and may still be."""
+        key = submitted.job.key
+        try:
+            found = json.loads(path.read_bytes())
+            return Outcome(key, found["status"], float(found["seconds"]), str(found["message"]))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            submitted.unreadable_since = submitted.unreadable_since or time.monotonic()
+            self._warn_once("files", f"{path} cannot be read: {error}; trying again")
+            if time.monotonic() - submitted.unreadable_since < GIVE_UP_S:
+                return None
+            return Outcome(key, "killed", 0.0, f"{path} cannot be read: {error}")
 
     def _cancel(self, tasks: Sequence[Any]) -> None:
         """Cancel what is left, whole arrays at once; of an imitation on this machine, wait for the end."""
@@ -168,24 +271,3 @@ class SlurmEngine:
         deadline = time.monotonic() + END_S
         while time.monotonic() < deadline and not all(task.done() for task in tasks):
             time.sleep(0.05)
-
-
-def _new_events(path: Path, submitted: _Submitted) -> Iterator[dict[str, Any]]:
-    """Whole lines that were added since the last look."""
-    with path.open("rb") as file:
-        file.seek(submitted.read)
-        *lines, rest = file.read().split(b"\n")
-        submitted.read = file.tell() - len(rest)
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            event = json.loads(line)
-            if isinstance(event, dict) and event.get("run_key") == submitted.job.key:
-                yield event
-
-
-def _read_outcome(path: Path, key: str) -> Outcome:
-    try:
-        found = json.loads(path.read_bytes())
-        return Outcome(key, found["status"], float(found["seconds"]), str(found["message"]))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        return Outcome(key, "killed", 0.0, f"{path} cannot be read: {error}")
