@@ -24,18 +24,30 @@ STAYS = (SPEC, LEASE, CHECKPOINT, STAGES, HISTORY)
 """What the driver has itself, or what is of no use away from the machine that wrote it."""
 
 MOST_PLUGIN_BYTES = 16_000_000
-_PART = re.compile(r"[\w][\w.+-]*")
+MOST_PARTS = 4
+_PART = re.compile(r"\w[\w .,+=@()-]*")
 
 Files = dict[str, bytes]
 """Contents by name, relative to the folder, with ``/`` between the parts."""
 
 
-def pack_run(folder: Path) -> Files:
-    """The files of a run that has ended; no links, checkpoints, leases and half-written files."""
-    if not folder.is_dir():
-        return {}
-    names = (path.relative_to(folder) for path in _plain_files(folder))
-    return {name.as_posix(): (folder / name).read_bytes() for name in names if name.parts[0] not in STAYS}
+def pack_run(folder: Path) -> tuple[Files, list[str]]:
+    """The files of a run that has ended, and the names of those that may not travel; see :func:`_travels`.
+
+    Links, checkpoints, leases and half-written files are neither.
+    """
+    files: Files = {}
+    left_out = []
+    for path in _plain_files(folder):
+        name = path.relative_to(folder).as_posix()
+        if name.split("/")[0] in STAYS:
+            continue
+        if not _travels(name):
+            left_out.append(name)
+            continue
+        with contextlib.suppress(FileNotFoundError):  # a process that the run has left behind may still tidy up
+            files[name] = path.read_bytes()
+    return files, left_out
 
 
 def unpack_run(files: Mapping[str, bytes], store: RunStore, key: str, lease: Lease) -> None:
@@ -116,11 +128,20 @@ def _plain_files(folder: Path) -> list[Path]:
     return found
 
 
-def _check_name(name: str, folder: Path, key: str) -> None:
-    """BenchmarkError for a name that a run's worker would not have given."""
+def _travels(name: str) -> bool:
+    """Whether a file of a run may be called that: one rule for those who send and those who receive.
+
+    Up to :data:`MOST_PARTS` parts of letters, digits, spaces and a few signs, none hidden: nothing absolute, no ``..``, and
+    nothing that a file system or a terminal reads otherwise.
+    """
     parts = name.split("/")
-    sound = all(_PART.fullmatch(part) for part in parts) and len(parts) <= 4 and not name.endswith(TEMPORARY)
-    if not sound or parts[0] in STAYS:
+    return all(_PART.fullmatch(part) for part in parts) and len(parts) <= MOST_PARTS and not name.endswith(TEMPORARY)
+
+
+def _check_name(name: str, folder: Path, key: str) -> None:
+    """BenchmarkError for a name that :func:`pack_run` would not have sent."""
+    parts = name.split("/")
+    if not _travels(name) or parts[0] in STAYS:
         raise BenchmarkError(f"run {key}: a file called {name!r} arrived, which no run may write; nothing was taken over")
     inside = folder
     for part in parts[:-1]:

@@ -1,7 +1,8 @@
 """Runs on the nodes of a Ray cluster, without a shared file system: specs travel there, finished run folders travel back.
 
 The driver holds a run's lease while it is out, writes what comes back into its own runs folder, and commits it once. Ray
-places runs on CPUs and on GPUs or shares of them, and tries those again whose node or Ray worker died.
+places runs on CPUs and on GPUs or shares of them; those whose node or Ray worker died are sent again from here, for Ray's own
+retries have no bound where memory runs out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from typing import Any
 from benchmark.engines.base import Job, OnEvent, Outcome, OutcomeStatus, WorkerOptions
 from benchmark.engines.parcel import Files, pack_plugins, unpack_run
 from benchmark.engines.ray_address import join, one_line
+from benchmark.engines.ray_capacity import Capacity
+from benchmark.engines.ray_entry import entry
 from benchmark.engines.ray_node import Mailbox, Order
 from benchmark.errors import BenchmarkError, LeaseLostError
 from benchmark.lease import BusyError, Lease
@@ -34,7 +37,6 @@ RETRIES = 2
 """Further attempts of a run whose node or Ray worker died."""
 
 POLL_S = 0.2
-CAPACITY_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class _Out:
     job: Job
     lease: Lease
     started: float
+    order: dict[str, Any]
+    attempt: int = 1
+
+
+class _LostError(Exception):
+    """What became of a run is not known, and it may be sent again."""
 
 
 class RayEngine:
@@ -75,7 +83,7 @@ class RayEngine:
         self._task: Any = None
         self._mailbox: Any = None
         self._ours = False
-        self._room, self._counted = 1, 0.0
+        self._capacity = Capacity(options.threads, self.gpus)
 
     def run(self, jobs: Sequence[Job], on_event: OnEvent) -> Iterator[Outcome]:
         """See :class:`benchmark.engines.base.Engine`. Raises BenchmarkError if there is no cluster, or none with what a run needs."""
@@ -85,7 +93,7 @@ class RayEngine:
         waiting, out = deque(jobs), dict[Any, _Out]()
         try:
             while waiting or out:
-                while waiting and len(out) < self._at_a_time():
+                while waiting and len(out) < (self.jobs or max(1, self._capacity.count(ray))):
                     sent = self._send(waiting.popleft())
                     if isinstance(sent, Outcome):
                         yield sent
@@ -95,17 +103,22 @@ class RayEngine:
                 for event in self._events({item.job.key for item in out.values()}):
                     on_event(event)
                 for ref in ready:
-                    item = out.pop(ref)
                     try:
-                        outcome = self._arrival(ref, item)
-                    finally:
-                        item.lease.release()
-                    yield outcome
+                        outcome = self._arrival(ref, out[ref])
+                    except _LostError as error:
+                        on_event(_lost_message(out[ref], error))
+                        out |= self._submit(dataclasses.replace(out[ref], attempt=out[ref].attempt + 1))
+                        del out[ref]
+                    else:
+                        out.pop(ref).lease.release()
+                        yield outcome
+                if self._capacity.stranded(ray):
+                    left = [*(item.job for item in out.values()), *waiting]
+                    waiting.clear()
+                    _take_back(ray, out)
+                    yield from (Outcome(job.key, "killed", 0.0, self._capacity.why_stranded()) for job in left)
         finally:
-            for ref, item in out.items():
-                with contextlib.suppress(Exception):
-                    ray.cancel(ref, force=True)
-                item.lease.release()
+            _take_back(ray, out)
 
     def close(self) -> None:
         """Leave the cluster, and end it if it is an instance of our own."""
@@ -123,7 +136,6 @@ class RayEngine:
     def _connect(self) -> Any:
         """Join the cluster, once; the module ``ray``."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a run without a GPU of its own sees none
         if self.address is None and "ray" not in sys.modules:  # which reads this on import: our own instance is to listen on loopback only
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         import ray
@@ -135,44 +147,16 @@ class RayEngine:
             join(ray, self.address)
             self._ours = True
         try:
-            self._check_resources(ray)
+            self._capacity.check(ray)
             here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
             self._mailbox = ray.remote(Mailbox).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
             needs = {"num_cpus": self.options.threads, "num_gpus": self.gpus}
-            self._task = ray.remote(_entry(str(Path(__file__).resolve().parents[2]))).options(**needs, max_retries=RETRIES)
+            self._task = ray.remote(entry(str(Path(__file__).resolve().parents[2]))).options(**needs, max_retries=0)
         except BaseException:
             if self._ours:
                 ray.shutdown()
             raise
         return ray
-
-    def _check_resources(self, ray: Any) -> None:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if not any(self._fit(node) for node in nodes):
-            most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU")}
-            raise BenchmarkError(
-                f"no node of the Ray cluster can take a run: it needs {self.options.threads} CPUs (--threads) and {self.gpus:g} GPUs "
-                f"(--gpus-per-run), and the largest has {most['CPU']:g} CPUs and {most['GPU']:g} GPUs"
-            )
-
-    def _fit(self, node: dict[str, float]) -> int:
-        """How many runs a node's resources bear."""
-        runs = int(node.get("CPU", 0) // self.options.threads)
-        if not self.gpus:
-            return runs
-        count = node.get("GPU", 0)
-        return min(runs, int(count) * int(1 / self.gpus + 1e-9) if self.gpus <= 1 else int(count // self.gpus))
-
-    def _at_a_time(self) -> int:
-        """Runs that may be out now; nodes come and go."""
-        if self.jobs:
-            return self.jobs
-        if time.monotonic() - self._counted > CAPACITY_EVERY_S:
-            import ray
-
-            self._room = max(1, sum(self._fit(node["Resources"]) for node in ray.nodes() if node["Alive"]))
-            self._counted = time.monotonic()
-        return self._room
 
     def _send(self, job: Job) -> Outcome | dict[Any, _Out]:
         """Take the run's lease and hand it to Ray; an outcome at once if there is nothing to do, or somebody else does it."""
@@ -191,14 +175,17 @@ class RayEngine:
                 self._store.archive(job.key)  # stale, or failed before
             path = self._store.folder(job.key) / SPEC
             spec = path.read_bytes() if path.exists() else None
-            order = Order(job.key, job.label, spec, self.options.to_dict(), self._plugins, self.command, str(Path.cwd()))
-            return {self._task.remote(dataclasses.asdict(order), self._mailbox): _Out(job, lease, started)}
+            order = Order(job.key, job.label, spec, self.options.to_dict(), self._plugins, self.command, str(Path.cwd()), self.gpus)
+            return self._submit(_Out(job, lease, started, dataclasses.asdict(order)))
         except (OSError, BenchmarkError) as error:
             lease.release()
             return Outcome(job.key, "failed", 0.0, " ".join(str(error).split()))
         except BaseException:
             lease.release()
             raise
+
+    def _submit(self, item: _Out) -> dict[Any, _Out]:
+        return {self._task.remote(item.order, self._mailbox): item}
 
     def _committed(self, job: Job) -> Outcome | None:
         """The outcome of a run that has its result already, say by another driver."""
@@ -208,9 +195,15 @@ class RayEngine:
         return Outcome(job.key, result.get("status", "done"), 0.0, str(result.get("reason") or ""))
 
     def _arrival(self, ref: Any, item: _Out) -> Outcome:
-        """Take over what a node gives back; never raises for what is in it."""
+        """Take over what a node gives back; never raises for what is in it. Raises _LostError if it is to be sent again."""
         import ray
 
+        lost = (
+            ray.exceptions.WorkerCrashedError,
+            ray.exceptions.NodeDiedError,
+            ray.exceptions.OutOfMemoryError,
+            ray.exceptions.ObjectLostError,
+        )
         key, seconds = item.job.key, time.monotonic() - item.started
         status: OutcomeStatus
         try:
@@ -221,8 +214,10 @@ class RayEngine:
             return self._with_log(outcome, answer)
         except ray.exceptions.RayTaskError as error:
             status, text = "failed", f"its Ray worker: {one_line(error.cause)}"
-        except ray.exceptions.RayError as error:  # the node died, memory ran out, … and so did the further attempts
-            status, text = "killed", f"Ray gave it up after {RETRIES + 1} attempts: {one_line(error)}"
+        except ray.exceptions.RayError as error:
+            if isinstance(error, lost) and item.attempt <= RETRIES:
+                raise _LostError(one_line(error)) from error
+            status, text = "killed", f"Ray gave it up in attempt {item.attempt} of {RETRIES + 1}: {one_line(error)}"
         except LeaseLostError as error:
             done = self._committed(item.job)
             status, text = (done.status, done.message) if done else ("busy", str(error))
@@ -254,24 +249,19 @@ class RayEngine:
         return []
 
 
-def _entry(root: str) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The function that a node carries out. It is nested, so that Ray sends its code: the node need not find this module to say so."""
+def _lost_message(item: _Out, error: _LostError) -> dict[str, Any]:
+    job, attempt = item.job, item.attempt + 1
+    text = f"{job.label} ({job.key}) was lost and is sent again, attempt {attempt} of {RETRIES + 1}: {error}"
+    return {"event": "message", "run_key": job.key, "message": text}
 
-    def carry_out(order: dict[str, Any], mailbox: Any) -> dict[str, Any]:
-        import os
-        import sys
 
-        if root not in sys.path and os.path.isdir(os.path.join(root, "benchmark")):  # noqa: PTH112, PTH118
-            sys.path.insert(0, root)  # a checkout at the same place
-        try:
-            from benchmark.engines import ray_node
-        except ImportError as error:
-            text = f"node {os.uname().nodename} cannot import the benchmark ({error}); install the same version there"
-            outcome = {"key": order["key"], "status": "failed", "seconds": 0.0, "message": text}
-            return {"outcome": outcome, "files": {}, "node": "", "log": b""}
-        return ray_node.carry_out(ray_node.Order(**order), mailbox)
-
-    return carry_out
+def _take_back(ray: Any, out: dict[Any, _Out]) -> None:
+    """Cancel runs and give their leases back."""
+    while out:
+        ref, item = out.popitem()
+        with contextlib.suppress(Exception):
+            ray.cancel(ref, force=True)
+        item.lease.release()
 
 
 def _check_code(answer: dict[str, Any], job: Job) -> None:

@@ -1,7 +1,8 @@
 """What happens on a node of a Ray cluster: one run in a warm worker process, in a scratch folder that only this node sees.
 
 The Ray worker feeds a process of its own, exactly as the local engine does on one machine: what a run prints, leaks or
-crashes stays there, and it ends with the Ray worker, however that ends. Ray has set CUDA_VISIBLE_DEVICES before.
+crashes stays there, and it ends with the Ray worker, however that ends. Ray has set CUDA_VISIBLE_DEVICES before, where the
+run has a GPU; a node's own settings say whether it does so for the others, which are therefore given none here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.engines.base import Job, WorkerOptions
-from benchmark.engines.local import LocalEngine
+from benchmark.engines.local import WORKER, LocalEngine
 from benchmark.engines.parcel import Files, pack_run, unpack_plugins
 from benchmark.files import atomic_write_text
 from benchmark.registry import ENVIRONMENT
@@ -30,6 +31,12 @@ logger = logging.getLogger(__name__)
 SCRATCH = "noisy-label-benchmark-ray-"
 LOG_TAIL = 65_536
 EVENTS_EVERY_S = 0.2
+
+ORPHAN_S = 3600.0
+"""Age of a scratch folder without mark that counts as left behind: its worker was killed before it made one."""
+
+MARK = ".alive"
+MOST_NAMED = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Order:
         plugins: from :func:`benchmark.engines.parcel.pack_plugins`.
         command: starts a worker.
         cwd: the driver's folder, from which relative paths of data count; ignored where it does not exist.
+        gpus: the run's share of a GPU, or a number of them; 0 for none.
     """
 
     key: str
@@ -52,6 +60,7 @@ class Order:
     plugins: list[tuple[str, Files]]
     command: tuple[str, ...] | None
     cwd: str
+    gpus: float
 
 
 class Mailbox:
@@ -99,13 +108,9 @@ class _Home:
     """The scratch folder and the warm engine of this Ray worker."""
 
     def __init__(self, order: Order, surroundings: str) -> None:
-        import fcntl
-
         _remove_orphans()
         self.surroundings = surroundings
-        self.folder = Path(tempfile.mkdtemp(prefix=SCRATCH))
-        self._lock = os.open(self.folder / ".alive", os.O_CREAT | os.O_RDWR)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)  # the system lets go of it when this process ends, however it does
+        self.folder, self._lock = _scratch_folder()
         runs = self.folder / "runs"
         runs.mkdir()
         if Path(order.cwd).is_dir():
@@ -113,7 +118,8 @@ class _Home:
         os.environ.pop(ENVIRONMENT, None)  # the driver's plugins came along; this node's own would be others, or the same twice
         plugins = unpack_plugins(order.plugins, self.folder / "plugins")
         self.options = dataclasses.replace(WorkerOptions.from_dict(order.options), runs=runs, plugins=plugins)
-        self.engine = LocalEngine(self.options, 1, command=order.command) if order.command else LocalEngine(self.options, 1)
+        seen = () if order.gpus else ("",)  # no GPU, whatever this process sees
+        self.engine = LocalEngine(self.options, 1, seen, order.command or WORKER)
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -142,8 +148,10 @@ def carry_out(order: Order, mailbox: Any) -> dict[str, Any]:
         atomic_write_text(folder / SPEC, order.spec.decode())
     send = _Sender(mailbox)
     (outcome,) = home.engine.run([Job(order.key, order.label)], send)
+    files, left_out = pack_run(folder)
+    if left_out:
+        send({"event": "message", "run_key": order.key, "message": _stays_behind(order, left_out)})
     send.flush(2.0)
-    files = pack_run(folder)
     shutil.rmtree(folder, ignore_errors=True)
     log = home.engine.log_path(0)
     told = outcome.message.replace(f"; see {log}", "")
@@ -151,16 +159,36 @@ def carry_out(order: Order, mailbox: Any) -> dict[str, Any]:
     return {"outcome": {**dataclasses.asdict(outcome), "message": told}, "files": files, "node": os.uname().nodename, "log": tail}
 
 
+def _stays_behind(order: Order, names: list[str]) -> str:
+    named = ", ".join(ascii(name) for name in names[:MOST_NAMED])
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{order.label} ({order.key}): files whose names may not travel stay on {os.uname().nodename} and are lost: {named}{more}"
+
+
 def _home_for(order: Order) -> _Home:
     """The home of this process; a new one for another driver's options, or on another GPU."""
     global _home  # noqa: PLW0603 - one for each Ray worker, and nobody hands anything from task to task
     plugins = [(name, {file: len(content) for file, content in files.items()}) for name, files in order.plugins]
-    surroundings = json.dumps([order.options, order.command, plugins, os.environ.get("CUDA_VISIBLE_DEVICES")])
+    surroundings = json.dumps([order.options, order.command, plugins, order.gpus, os.environ.get("CUDA_VISIBLE_DEVICES")])
     if _home is None or _home.surroundings != surroundings:
         if _home is not None:
             _home.close()
         _home = _Home(order, surroundings)
     return _home
+
+
+def _scratch_folder() -> tuple[Path, int]:
+    """A new folder and the descriptor that holds its mark; the system lets go of it when this process ends, however it does."""
+    import fcntl
+
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=SCRATCH))
+        mark = os.open(folder / MARK, os.O_CREAT | os.O_RDWR)
+        fcntl.flock(mark, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):
+            if os.fstat(mark).st_ino == (folder / MARK).stat().st_ino:
+                return folder, mark
+        os.close(mark)  # another worker took it for an orphan, between the two calls
 
 
 def _remove_orphans() -> None:
@@ -169,9 +197,14 @@ def _remove_orphans() -> None:
 
     for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
         with contextlib.suppress(OSError):
-            descriptor = os.open(folder / ".alive", os.O_RDWR)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mark = os.open(folder / MARK, os.O_RDWR)
+            except FileNotFoundError:
+                if time.time() - folder.stat().st_mtime > ORPHAN_S:
+                    shutil.rmtree(folder, ignore_errors=True)
+                continue
+            try:
+                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
-                os.close(descriptor)
+                os.close(mark)

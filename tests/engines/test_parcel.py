@@ -50,7 +50,8 @@ def test_a_finished_run_travels_and_is_committed(store: RunStore, lease: Lease, 
     (node / "secret").symlink_to("/etc/passwd")
     (node / "linked").symlink_to(tmp_path)
     (node / "result.json").write_bytes(RESULT)
-    files = parcel.pack_run(node)
+    files, left_out = parcel.pack_run(node)
+    assert left_out == []
     assert sorted(files) == ["log.txt", "predictions.npz", "result.json", "rounds/1/pool.csv"]
 
     (store.folder(KEY) / "last.pt").write_bytes(b"of an earlier attempt here")
@@ -59,6 +60,22 @@ def test_a_finished_run_travels_and_is_committed(store: RunStore, lease: Lease, 
     assert store.result(KEY)["metrics"] == {"last": {"accuracy": 0.5}}
     assert names(store) == ["log.txt", "predictions.npz", "result.json", "rounds", "rounds/1", "rounds/1/pool.csv"]
     assert (store.folder(KEY) / "rounds/1/pool.csv").read_text() == "rounds/1/pool.csv"
+
+
+def test_what_is_sent_is_taken(store: RunStore, lease: Lease, tmp_path: Path) -> None:
+    """An unusual name costs that file, not the run."""
+    node = tmp_path / "node"
+    travel = ["my plot.png", "plots (old)/run=1,lr=0.1@2.png", "Übersicht.txt", "a/b/c/d.txt"]
+    stay = [".nfs0000123", "a/b/c/d/e.txt", "tab\there", "back\\slash", "-rf", "what?"]
+    for name in [*travel, *stay]:
+        (node / name).parent.mkdir(parents=True, exist_ok=True)
+        (node / name).write_bytes(name.encode())
+    (node / "result.json").write_bytes(RESULT)
+    files, left_out = parcel.pack_run(node)
+    assert sorted(files) == sorted([*travel, "result.json"]) and sorted(left_out) == sorted(stay)
+    parcel.unpack_run(files, store, KEY, lease)
+    assert store.status(KEY, "c") is Status.DONE
+    assert {name: (store.folder(KEY) / name).read_text() for name in travel} == {name: name for name in travel}
 
 
 def test_a_run_that_failed_brings_its_error(store: RunStore, lease: Lease) -> None:

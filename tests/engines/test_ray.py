@@ -17,7 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmark.engines import EngineChoice, Job, make_engine, parcel, ray_address
+from benchmark.engines import EngineChoice, Job, make_engine, parcel, ray_address, ray_capacity, ray_cluster, ray_entry, ray_node
+from benchmark.engines.ray_capacity import Capacity
 from benchmark.engines.ray_cluster import RayEngine
 from benchmark.errors import BenchmarkError
 from benchmark.lease import Lease
@@ -95,8 +96,235 @@ def test_a_port_where_nobody_listens_and_one_where_something_else_does(monkeypat
         (1, 1.0, {"CPU": 8.0}, 0),
     ],
 )
-def test_how_many_runs_a_node_bears(bench: Any, threads: int, gpus: float | None, node: dict[str, float], runs: int) -> None:
-    assert RayEngine(bench.options(threads=threads), gpus_per_run=gpus)._fit(node) == runs
+def test_how_many_runs_a_node_bears(threads: int, gpus: float | None, node: dict[str, float], runs: int) -> None:
+    assert Capacity(threads, gpus or 0).fit(node) == runs
+
+
+class Pretended:
+    """Stands for the module ``ray``, the task and the mailbox: what each order comes to is said beforehand, per attempt."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, ends: dict[str, list[Any]], nodes: Callable[[], int] = lambda: 1) -> None:
+        import ray
+
+        self.ends, self.orders, self.cancelled = ends, list[dict[str, Any]](), list[Any]()
+        monkeypatch.setattr(ray_cluster, "POLL_S", 0.0)
+        monkeypatch.setattr(ray_capacity, "COUNT_EVERY_S", -1.0)
+        monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 1.0}}] * nodes())
+        monkeypatch.setattr(ray, "wait", lambda refs, timeout: ([ref for ref in refs if self.ends[ref[0]]][:1], []))
+        monkeypatch.setattr(ray, "get", self.get)
+        monkeypatch.setattr(ray, "cancel", lambda ref, force: self.cancelled.append(ref))
+        self.take = self
+
+    def engine(self, options: Any, **more: Any) -> RayEngine:
+        made = RayEngine(options, **more)
+        made._task = made._mailbox = self
+        return made
+
+    def remote(self, order: dict[str, Any] | None = None, mailbox: Any = None) -> Any:
+        if order is None:
+            return "events"
+        self.orders.append(order)
+        return order["key"], len(self.orders)
+
+    def get(self, ref: Any, timeout: float | None = None) -> Any:
+        if ref == "events":
+            return []
+        end = self.ends[ref[0]].pop(0)
+        if isinstance(end, Exception):
+            raise end
+        return {"outcome": {"key": ref[0], "status": end, "seconds": 1.0}, "files": {}, "node": "n", "log": b""}
+
+
+def losses() -> list[Exception]:
+    from ray import exceptions
+
+    return [
+        exceptions.WorkerCrashedError(),
+        exceptions.NodeDiedError("the node is gone"),
+        exceptions.OutOfMemoryError("memory is short"),
+        exceptions.ObjectLostError("00", None, ""),
+    ]
+
+
+def test_a_run_that_is_lost_is_sent_again_so_often_and_not_more(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    crash, died, memory, gone = losses()
+    jobs = bench.jobs(["a", "b", "c"])
+    ends = {jobs[0].key: [crash, gone, "failed"], jobs[1].key: [memory, memory, memory, "done"], jobs[2].key: [died, "failed"]}
+    ray, events = Pretended(monkeypatch, ends), list[dict]()
+    outcomes = {outcome.key: outcome for outcome in ray.engine(bench.options(), jobs=3).run(jobs, events.append)}
+    assert [outcomes[job.key].status for job in jobs] == ["failed", "killed", "failed"]
+    assert outcomes[jobs[1].key].message == "Ray gave it up in attempt 3 of 3: memory is short"
+    assert Counter(order["key"] for order in ray.orders) == {jobs[0].key: 3, jobs[1].key: 3, jobs[2].key: 2}
+    told = [event["message"] for event in events if event["run_key"] == jobs[1].key]
+    assert told == [f"b ({jobs[1].key}) was lost and is sent again, attempt {number} of 3: memory is short" for number in (2, 3)]
+    assert not ray.cancelled and not list(bench.runs.glob("*/lease.json"))
+
+
+def test_what_is_no_loss_is_not_sent_again(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.exceptions import RuntimeEnvSetupError
+
+    (job,) = bench.jobs(["a"])
+    ray = Pretended(monkeypatch, {job.key: [RuntimeEnvSetupError("no space")]})
+    (outcome,) = ray.engine(bench.options()).run([job], ignore)
+    assert outcome.status == "killed" and "in attempt 1 of 3" in outcome.message and len(ray.orders) == 1
+
+
+def test_ray_itself_tries_nothing_again(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory monitor would do so for ever."""
+    import ray
+
+    given: list[dict] = []
+
+    class Remote:
+        def options(self, **options: Any) -> Any:
+            given.append(options)
+            return self
+
+        def remote(self) -> Any:
+            return self
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 1.0}}])
+    monkeypatch.setattr(ray, "get_runtime_context", type("Context", (), {"get_node_id": lambda self: "0" * 56}))
+    monkeypatch.setattr(ray, "remote", lambda what: Remote())
+    RayEngine(bench.options())._connect()
+    assert given[1] == {"num_cpus": 1, "num_gpus": 0, "max_retries": 0}
+
+
+def test_runs_that_no_node_can_take_any_more_end(bench: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    jobs = bench.jobs(["a", "b"])
+    monkeypatch.setattr(ray_capacity, "STRANDED_S", 0.1)
+    ray = Pretended(monkeypatch, {job.key: [] for job in jobs}, nodes=lambda: 0 if ray.orders else 1)
+    outcomes = list(ray.engine(bench.options(), jobs=1).run(jobs, ignore))
+    assert [(outcome.key, outcome.status) for outcome in outcomes] == [(job.key, "killed") for job in jobs]
+    assert all("no node of the Ray cluster could take it for" in outcome.message for outcome in outcomes)
+    assert len(ray.orders) == len(ray.cancelled) == 1  # the other one was not even sent
+    assert [record.getMessage() for record in caplog.records] == [
+        "no node of the Ray cluster can take a run any more, which needs 1 CPUs (--threads) and 0 GPUs (--gpus-per-run); waiting for one"
+    ]
+    assert not list(bench.runs.glob("*/lease.json"))
+
+
+def test_a_node_that_comes_in_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    rooms = [0, 0, 1, 0]
+    monkeypatch.setattr(ray_capacity, "COUNT_EVERY_S", -1.0)
+    monkeypatch.setattr(ray_capacity, "STRANDED_S", 0.05)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": float(rooms.pop(0))}}])
+    capacity, seen = Capacity(1, 0), []
+    for _ in range(4):
+        seen.append(capacity.stranded(ray))
+        time.sleep(0.03)
+    assert seen == [False] * 4  # 0.09 s in all, yet never 0.05 s on end
+
+
+def test_a_node_without_the_benchmark_says_so(bench: Any) -> None:
+    """Its code travels with the task."""
+    from ray import cloudpickle
+
+    task = cloudpickle.dumps(ray_entry.entry("/no/such/checkout")).hex()
+    code = f"task = '{task}'\nimport json, sys, ray.cloudpickle as c\nsys.modules['benchmark'] = None\n"
+    code += "print(json.dumps(c.loads(bytes.fromhex(task))({'key': 'k'}, 0)['outcome']))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=bench.runs, capture_output=True, text=True, check=True, timeout=60)
+    outcome = json.loads(done.stdout)
+    assert outcome["status"] == "failed" and f"node {os.uname().nodename} cannot import the benchmark" in outcome["message"]
+
+
+# ---------------------------------------------------------------------------------------------- on a node, without a cluster
+
+
+class Letters:
+    """A mailbox that keeps what is put into it."""
+
+    def __init__(self) -> None:
+        self.put, self.kept = self, list[dict]()
+
+    def remote(self, events: list[dict]) -> None:
+        self.kept += events
+
+
+@pytest.fixture
+def node(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[dict, list[dict]]]]:
+    """Carries out one job as a Ray worker does, with a folder of its own for scratch."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(ray_node.tempfile, "tempdir", str(scratch))
+
+    def carry_out(job: Job, gpus: float = 0) -> tuple[dict, list[dict]]:
+        letters = Letters()
+        order = ray_node.Order(job.key, job.label, None, bench.options().to_dict(), [], bench.command, str(Path.cwd()), gpus)
+        return ray_node.carry_out(order, letters), letters.kept
+
+    yield carry_out
+    if ray_node._home is not None:
+        ray_node._home.close()
+        ray_node._home = None
+
+
+@pytest.mark.parametrize(("gpus", "seen"), [(0, ""), (0.5, "1")])
+def test_a_run_without_gpu_sees_none_whatever_the_node_says(
+    node: Callable[..., Any], bench: Any, monkeypatch: pytest.MonkeyPatch, gpus: float, seen: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    (job,) = bench.jobs(["work"])
+    answer, _ = node(job, gpus)
+    assert answer["outcome"]["status"] == "done"
+    assert (bench.runs / f"{job.key}.began").read_text().split(" ")[1] == seen
+
+
+def test_a_worker_that_had_a_gpu_is_not_used_without_one(node: Callable[..., Any], bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    jobs = bench.jobs(["work", "work"])
+    node(jobs[0], 1)
+    node(jobs[1], 0)
+    assert [(bench.runs / f"{job.key}.began").read_text().split(" ")[1] for job in jobs] == ["1", ""]
+
+
+def test_files_that_may_not_travel_are_named(node: Callable[..., Any], bench: Any) -> None:
+    (job,) = bench.jobs(["litter"])
+    answer, events = node(job)
+    assert sorted(answer["files"]) == ["log.txt", "my plot.png", "result.json"]
+    (said,) = [event["message"] for event in events if event["event"] == "message"]
+    host = os.uname().nodename
+    assert said == f"litter ({job.key}): files whose names may not travel stay on {host} and are lost: '.nfs0001', 'a/b/c/d/e.txt'"
+
+
+def test_orphans_go_and_the_living_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_node.tempfile, "tempdir", str(tmp_path))
+    living, mark = ray_node._scratch_folder()
+    names = ("killed", "killed-early", "about-to-mark")
+    killed, early, young = (tmp_path / f"{ray_node.SCRATCH}{name}" for name in names)
+    for folder in (killed, early, young):
+        folder.mkdir()
+    (killed / ray_node.MARK).touch()
+    hour = time.time() - ray_node.ORPHAN_S - 1
+    os.utime(early, (hour, hour))
+    ray_node._remove_orphans()
+    assert sorted(tmp_path.iterdir()) == sorted([living, young])
+    os.close(mark)
+
+
+def test_a_home_that_another_worker_takes_for_an_orphan_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one comes between the making of the mark and its lock."""
+    import fcntl
+
+    monkeypatch.setattr(ray_node.tempfile, "tempdir", str(tmp_path))
+    lock, seen = fcntl.flock, list[Path]()
+
+    def late(descriptor: int, how: int) -> None:
+        if not seen:
+            seen.extend(tmp_path.iterdir())
+            monkeypatch.setattr(fcntl, "flock", lock)
+            ray_node._remove_orphans()
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    folder, mark = ray_node._scratch_folder()
+    assert folder.is_dir() and seen != [folder] and list(tmp_path.iterdir()) == [folder]
+    ray_node._remove_orphans()
+    assert folder.is_dir()
+    os.close(mark)
 
 
 # ------------------------------------------------------------------------------------------------- with a cluster

@@ -60,6 +60,11 @@ def act(what, key, options, on_event):
             time.sleep(600)
         (home(options) / "loader.pid").write_text(str(child))
         time.sleep(600)
+    if what == "litter":
+        for name in ("my plot.png", ".nfs0001", "a/b/c/d/e.txt"):
+            path = RunStore(options.runs).folder(key) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
     if what == "slow":
         time.sleep(0.05)
     for epoch in range(2):
