@@ -166,12 +166,13 @@ class SlurmEngine:
             listed = self._ask("squeue", "--noheader", "--array", "--format=%i", f"--jobs={arrays}")
             if listed is None:
                 return
-            over = [item for item in submitted if item.task.job_id not in listed.split()]
+            left = set(listed.split())
+            over = {item.job.key for item in submitted if item.task.job_id not in left}
         else:
-            over = [item for item in submitted if item.task.done()]
-        fresh = [item for item in over if item.over_since is None]
+            over = {item.job.key for item in submitted if item.task.done()}
+        fresh = [item for item in submitted if item.job.key in over and item.over_since is None]
         for item in submitted:  # one that was preempted may be back in the queue
-            item.over_since = (item.over_since or time.monotonic()) if item in over else None
+            item.over_since = (item.over_since or time.monotonic()) if item.job.key in over else None
         if fresh and self.cluster == "slurm":
             self._find_states(fresh, arrays)
 
