@@ -32,6 +32,7 @@ SERVER, SECURE, DATABASE, FILE = "http://tracking:5000", "https://me:pw12@tracki
         ("https://tracking@elsewhere/a", ()),
         ("https://elsewhere\\@tracking/a", ()),
         ("https://tracking.elsewhere/a", ()),
+        ("https://track\ning/a", ()),
         ("https://[::1/a", ()),
         ("s3://bucket/0/r1/artifacts", (SERVER, SECURE, DATABASE, FILE)),
         ("abfss://c@account.dfs.core.windows.net/0", (SERVER, SECURE, DATABASE, FILE)),
