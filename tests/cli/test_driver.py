@@ -358,3 +358,15 @@ def test_a_cluster_that_decides_how_many_run_is_costed_for_one_worker(
     print_plan(plan, "json", slots)
     document = json.loads(capsys.readouterr().out)
     assert (document["jobs"], document["wall_seconds"]) == (None, 24.0)
+
+
+def test_a_command_with_nothing_to_run_opens_the_mirror_for_a_named_trial_only(
+    registry: Registry, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(store, trial_of(spec(0)), code_of(spec(0), registry))
+    how, tracker = dataclasses.replace(conditions(store.root, monkeypatch, "serial"), no_tracking=False), Recorder()
+    monkeypatch.setattr("benchmark.tracking.make_tracker", lambda enabled, uri, runs: tracker if enabled else NullTracker())
+    for expected in (["finished"], []):
+        tracker.calls.clear()
+        camp.execute(camp.make_plan(registry, [named(spec(0))], how, set()), how, set())
+        assert tracker.calls[-1:] == expected
