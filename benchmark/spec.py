@@ -188,7 +188,7 @@ class RunSpec:
 
 def is_trial(spec: Mapping[str, Any] | None) -> bool:
     """Whether a spec, as :meth:`RunSpec.to_dict` writes it, is a setting that a search has suggested and nobody has named."""
-    labels = (spec or {}).get("labels")
+    labels = spec.get("labels") if isinstance(spec, Mapping) else None
     return isinstance(labels, Mapping) and SWEEP in labels
 
 

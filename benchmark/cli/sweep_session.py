@@ -24,13 +24,14 @@ class Session:
 
     def __init__(self, registry: Registry, conditions: camp.Conditions, engine: Any, tracker: Any, progress: Any, told: set[str]) -> None:
         self._registry, self._conditions, self._told = registry, conditions, told
+        self._costs = camp.folder_costs(conditions)
         self._engine, self._tracker, self._progress = engine, tracker, progress
 
     def run(self, specs: Sequence[RunSpec]) -> CampaignResult:
         """Run what is missing of these cells."""
         from benchmark import driver
 
-        plan = camp.make_plan(self._registry, specs, self._conditions, self._told)
+        plan = camp.make_plan(self._registry, specs, self._conditions, self._told, self._costs)
         self._progress.already(len(plan.cells) - len(plan.pending))
         return driver.execute(plan, self._engine, _Kept(self._tracker), _Shown(self._progress))
 
