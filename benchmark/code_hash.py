@@ -37,18 +37,35 @@ _SKIPPED_FIELDS = frozenset({"kind", "ctx", "type_comment", "lineno", "col_offse
 
 
 def code_hash(spec: RunSpec, registry: Registry) -> str:
-    """16 hex digits for the code behind one run; entry-point plugins count with their distribution's version."""
-    parts: set[str] = set()
+    """16 hex digits for the code behind one run; entry-point plugins count with their distribution's version.
+
+    A process reads each source file once: what it hashes is what it has imported, and thousands of cells share their code.
+    """
+    files, versions = set(), set()
     for kind, plugin in _plugins(spec):
         entry = registry.entry(kind, plugin.name)
         if entry.origin is not None:
-            parts |= _closure(entry.origin)
+            files.add(entry.origin)
         elif entry.entry_point is not None:
             distribution = entry.entry_point.dist
-            parts.add(f"{entry.entry_point.value}@{distribution.version if distribution else ''}")
-    for name in (*ALWAYS, f"benchmark.tasks.{_task(spec, registry)}"):
+            versions.add(f"{entry.entry_point.value}@{distribution.version if distribution else ''}")
+    return _digest(frozenset(files), frozenset(versions), _task(spec, registry))
+
+
+def forget_sources() -> None:
+    """Read every source file again from now on; for tests that change them."""
+    for cached in (_digest, _closure, _parsed, _module_file):
+        cached.cache_clear()
+
+
+@functools.cache
+def _digest(files: frozenset[Path], versions: frozenset[str], task: str) -> str:
+    parts = set(versions)
+    for name in (*ALWAYS, f"benchmark.tasks.{task}"):
         file = _module_file(name)
         assert file is not None
+        parts |= _closure(file)
+    for file in files:
         parts |= _closure(file)
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:16]
 
@@ -77,17 +94,26 @@ def _closure(file: Path) -> frozenset[str]:
     waiting = [file]
     while waiting:
         current = waiting.pop()
-        if current in seen:
-            continue
-        tree = ast.parse(current.read_bytes())
-        seen[current] = hashlib.sha256(repr(_normal(tree)).encode()).hexdigest()
-        waiting += [found for found in _imports(tree, current) if found not in seen]
+        if current not in seen:
+            seen[current], reached = _parsed(current)
+            waiting += reached
     return frozenset(seen.values())
+
+
+@functools.cache
+def _parsed(file: Path) -> tuple[str, tuple[Path, ...]]:
+    """The tree hash of one file, and the repository modules that it imports."""
+    tree = ast.parse(file.read_bytes())
+    return _hash_of(tree), tuple(_imports(tree, file))
 
 
 def tree_hash(source: str) -> str:
     """sha256 of a source text's normalised syntax tree."""
-    return hashlib.sha256(repr(_normal(ast.parse(source))).encode()).hexdigest()
+    return _hash_of(ast.parse(source))
+
+
+def _hash_of(tree: ast.Module) -> str:
+    return hashlib.sha256(repr(_normal(tree)).encode()).hexdigest()
 
 
 def _normal(node: Any) -> Any:
@@ -155,6 +181,7 @@ def _imported_from(node: ast.ImportFrom, file: Path) -> Iterator[Path]:
             yield found
 
 
+@functools.cache
 def _module_file(name: str) -> Path | None:
     """The file of a ``benchmark`` module whose logic counts; None for everything else."""
     if not name.startswith("benchmark.") or name in NEUTRAL or name.startswith(("benchmark.plugins.", "benchmark.metrics.")):

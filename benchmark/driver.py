@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import statistics
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmark.code_hash import code_hash
+from benchmark.cost import Estimate, FolderCosts, wall_seconds
 from benchmark.engines.base import Engine, Job, Outcome
 from benchmark.errors import BenchmarkError, unknown_name
 from benchmark.lease import BusyError
-from benchmark.spec import RunSpec, canonical_json
+from benchmark.spec import RunSpec, is_trial
 from benchmark.store import RunStore, Status
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class Cell:
         pending: whether it is to run.
         ended: for a cell that is left as it is, how it ended (``done``, ``skipped``, ``diverged``, ``failed``), else None.
         message: the reason of that end.
-        seconds: the expected duration, None if nothing like it has run here.
+        estimate: of its duration, None if it is not to run or nothing like it has run here.
+        adopted: it was run as a trial of a search, and this command is the first that asks for it by name.
     """
 
     spec: RunSpec
@@ -61,7 +63,8 @@ class Cell:
     pending: bool
     ended: str | None = None
     message: str = ""
-    seconds: float | None = None
+    estimate: Estimate | None = None
+    adopted: bool = False
 
     @property
     def label(self) -> str:
@@ -83,21 +86,33 @@ class Plan:
         return [cell for cell in self.cells if cell.pending]
 
     @property
+    def adopted(self) -> list[Cell]:
+        """The cells whose results are there, as trials, and which this command names."""
+        return [cell for cell in self.cells if cell.adopted]
+
+    @property
     def counts(self) -> dict[str, int]:
         """Status → number of cells, in the order of :class:`~benchmark.store.Status`; those that occur."""
         found = Counter(cell.status for cell in self.cells)
         return {status.value: found[status] for status in Status if found[status]}
 
     @property
-    def estimate_seconds(self) -> float | None:
-        """Expected worker seconds of those pending cells whose like has run in this folder; None if there are none."""
-        known = [cell.seconds for cell in self.pending if cell.seconds is not None]
-        return sum(known) if known else None
+    def longest_first(self) -> list[Cell]:
+        """The cells to run in the order that keeps the slots busy to the end: those that nothing is known of, then by expected duration.
+
+        Among equals their order stays, and no order changes a number.
+        """
+        return sorted(self.pending, key=lambda cell: -math.inf if cell.estimate is None else -cell.estimate.seconds)
+
+    def wall_seconds(self, slots: int) -> float | None:
+        """Expected seconds until those pending cells have run whose like has run in this folder; None if there are none."""
+        known = [cell.estimate.seconds for cell in self.pending if cell.estimate is not None]
+        return wall_seconds(known, slots) if known else None
 
     @property
     def unestimated(self) -> int:
-        """How many pending cells :attr:`estimate_seconds` says nothing about."""
-        return sum(cell.seconds is None for cell in self.pending)
+        """How many pending cells :meth:`wall_seconds` says nothing about."""
+        return sum(cell.estimate is None for cell in self.pending)
 
 
 @dataclass
@@ -127,7 +142,14 @@ class CampaignResult:
         return 1 if self.bad else 0
 
 
-def plan(registry: Registry, cells: Iterable[RunSpec], store: RunStore, stale: str = "rerun", retry_failed: bool = False) -> Plan:
+def plan(
+    registry: Registry,
+    cells: Iterable[RunSpec],
+    store: RunStore,
+    stale: str = "rerun",
+    retry_failed: bool = False,
+    costs: FolderCosts | None = None,
+) -> Plan:
     """Look at the folder of every cell and decide which are to run. Writes nothing.
 
     Args:
@@ -136,6 +158,7 @@ def plan(registry: Registry, cells: Iterable[RunSpec], store: RunStore, stale: s
         store: the runs folder.
         stale: ``rerun`` what other code has made, ``keep`` it, or raise an ``error``.
         retry_failed: run failed and diverged cells again, from the start.
+        costs: what tells how long the cells will take, for those who plan again and again; None reads all results of the folder.
 
     Raises:
         BenchmarkError: an unknown policy, or stale cells under ``error``.
@@ -149,21 +172,31 @@ def plan(registry: Registry, cells: Iterable[RunSpec], store: RunStore, stale: s
             f"{len(outdated)} of {len(found)} cells were made by other code, e.g. {outdated[0].key} ({outdated[0].label}); "
             "--stale rerun runs them again, --stale keep takes them as they are"
         )
-    return Plan(tuple(_with_estimates(found, store)), store)
+    return Plan(tuple(_with_estimates(found, costs or FolderCosts(store))), store)
 
 
 def _cell(spec: RunSpec, registry: Registry, store: RunStore, stale: str, retry_failed: bool) -> Cell:
     key, code = spec.key(), code_hash(spec, registry)
-    status = store.status(key, code)
-    if status is Status.DONE or (status is Status.STALE and stale != "rerun"):
-        result = store.result(key) or {}
+    status, result = store.look(key, code)
+    if result is not None and (status is Status.DONE or (status is Status.STALE and stale != "rerun")):
         ended, message = str(result.get("status", "done")), str(result.get("reason") or "")
         if ended == "diverged" and retry_failed:
             return Cell(spec, key, code, status, pending=True)
-        return Cell(spec, key, code, status, pending=False, ended=ended, message=message)
+        adopted = not is_trial(spec.to_dict()) and _is_unnamed(store, key, result)
+        return Cell(spec, key, code, status, pending=False, ended=ended, message=message, adopted=adopted)
     if status is Status.FAILED and not retry_failed:
         return Cell(spec, key, code, status, pending=False, ended="failed", message=_reason(store, key))
     return Cell(spec, key, code, status, pending=True)
+
+
+def _is_unnamed(store: RunStore, key: str, result: Mapping[str, Any]) -> bool:
+    """Whether a run was a trial, and no command has asked for it by name since: that is what its spec.json says."""
+    if not isinstance(spec := result.get("spec"), Mapping) or not is_trial(spec):
+        return False
+    try:
+        return is_trial(store.spec(key).to_dict())
+    except BenchmarkError:
+        return True
 
 
 def _reason(store: RunStore, key: str) -> str:
@@ -172,36 +205,24 @@ def _reason(store: RunStore, key: str) -> str:
     return " ".join((message if kind == BenchmarkError.__name__ else f"{kind}: {message}").split())
 
 
-def _with_estimates(cells: Sequence[Cell], store: RunStore) -> list[Cell]:
-    """Give each pending cell the median duration of the finished runs of its kind."""
+def _with_estimates(cells: Sequence[Cell], costs: FolderCosts) -> list[Cell]:
+    """Give each pending cell what the finished runs of the folder tell of its duration."""
     if not any(cell.pending for cell in cells):
         return list(cells)
-    seen: dict[str, list[float]] = {}
-    for row in store.rows():
-        seconds = (row.get("cost") or {}).get("seconds")
-        if row.get("status") == "done" and isinstance(seconds, (int, float)):
-            with contextlib.suppress(KeyError, TypeError, AttributeError):
-                seen.setdefault(_kind_of(row["spec"]), []).append(float(seconds))
-    medians = {kind: statistics.median(durations) for kind, durations in seen.items()}
-    return [dataclasses.replace(cell, seconds=medians.get(_kind_of(cell.spec.to_dict()))) if cell.pending else cell for cell in cells]
-
-
-def _kind_of(spec: Mapping[str, Any]) -> str:
-    """What decides how long a run takes: method, data, backbone, epochs."""
-    method, dataset, protocol = spec["method"], spec["dataset"], spec["protocol"]
-    return canonical_json([method["name"], dataset["name"], dataset["params"], protocol["backbone"], protocol["epochs"]])
+    model = costs.model()
+    return [dataclasses.replace(cell, estimate=model.predict(cell.spec.to_dict())) if cell.pending else cell for cell in cells]
 
 
 def execute(plan: Plan, engine: Engine, tracker: Tracker, progress: Progress, *, poll_s: float = POLL_S) -> CampaignResult:
     """Run what is pending and say how every cell ended.
 
     Ctrl-C stops the work and returns what there is, with ``interrupted`` set; all else that can go wrong in a cell
-    becomes that cell's outcome.
+    becomes that cell's outcome. Whatever happens, the tracker is told that the command has ended.
 
     Args:
         plan: from :func:`plan`.
         engine: where the workers run.
-        tracker: mirrors each finished run; it never raises.
+        tracker: mirrors each finished run, and each trial that has a name now; it never raises.
         progress: told of events and ends; entered and left here.
         poll_s: seconds between two looks at cells that another driver holds.
 
@@ -209,13 +230,31 @@ def execute(plan: Plan, engine: Engine, tracker: Tracker, progress: Progress, *,
         BenchmarkError: the runs folder cannot be written; nothing has run then.
     """
     campaign = _Campaign(plan, engine, tracker, progress)
-    if not plan.pending:
+    for cell in plan.adopted:
+        plan.store.register(cell.spec)
+    if plan.pending:
+        plan.store.check_writable()
+    elif not plan.adopted:
         return campaign.result
-    plan.store.check_writable()
     tracker.start("run", len(plan.cells))
+    status = "failed"
+    try:
+        for cell in plan.adopted:
+            tracker.mirror(plan.store.folder(cell.key))
+        if plan.pending:
+            _run(campaign, poll_s)
+        status = "interrupted" if campaign.result.interrupted else "failed" if campaign.result.bad else "finished"
+    finally:
+        tracker.finish(status)
+    return campaign.result
+
+
+def _run(campaign: _Campaign, poll_s: float) -> None:
+    """Run what is pending, and what other drivers leave; phases that runs share stay unless all has come to its end."""
+    plan, progress = campaign.result.plan, campaign.progress
     with progress:
         try:
-            waiting = campaign.run(campaign.register(plan.pending))
+            waiting = campaign.run(campaign.register(plan.longest_first))
             if waiting:
                 progress.message(f"waiting for {len(waiting)} cells that another driver runs")
             while waiting:
@@ -225,8 +264,6 @@ def execute(plan: Plan, engine: Engine, tracker: Tracker, progress: Progress, *,
             campaign.result.interrupted = True
     if not campaign.result.interrupted:
         plan.store.forget_phases()
-    tracker.finish("interrupted" if campaign.result.interrupted else "failed" if campaign.result.bad else "finished")
-    return campaign.result
 
 
 class _Campaign:
@@ -259,7 +296,7 @@ class _Campaign:
         if not cells:
             return []
         waiting = []
-        jobs = [Job(cell.key, cell.label) for cell in cells]
+        jobs = [Job(cell.key, cell.label, cell.code) for cell in cells]
         with contextlib.closing(self.engine.run(jobs, self.on_event)) as outcomes:  # type: ignore[type-var]
             for outcome in outcomes:
                 if outcome.status == "busy":

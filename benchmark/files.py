@@ -91,12 +91,14 @@ def append_line(path: Path, row: Mapping[str, Any]) -> None:
     """Append one JSON line. A half-written line at the end, left by a kill, is cut off first. One writer at a time."""
     line = json.dumps(row).encode() + b"\n"
     with path.open("ab+") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(size - 1)
-            if file.read(1) != b"\n":
-                file.truncate(_end_of_last_line(file, size))
+        _cut_unfinished_line(file)
         file.write(line)
+
+
+def cut_unfinished_line(path: Path) -> None:
+    """Cut off what follows the last newline of a file, left by a kill or a full disk; it is created if need be. One writer at a time."""
+    with path.open("ab+") as file:
+        _cut_unfinished_line(file)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -124,6 +126,14 @@ def remove_temporary(*folders: Path) -> None:
         for leftover in folder.glob(f"*{TEMPORARY}"):
             with contextlib.suppress(OSError):
                 leftover.unlink()
+
+
+def _cut_unfinished_line(file: BinaryIO) -> None:
+    size = file.seek(0, os.SEEK_END)
+    if size:
+        file.seek(size - 1)
+        if file.read(1) != b"\n":
+            file.truncate(_end_of_last_line(file, size))
 
 
 def _end_of_last_line(file: BinaryIO, size: int) -> int:

@@ -31,18 +31,24 @@ def _git(root: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()  # noqa: S603
 
 
-def host(device: torch.device) -> dict[str, Any]:
-    """Versions, device, threads, machine and commit: what explains a number but is no part of its identity."""
-    versions: dict[str, str | None] = {}
+@functools.cache
+def _versions() -> dict[str, str | None]:
+    """Of what numbers may depend on; read once, as a warm worker asks at each of its runs."""
+    found: dict[str, str | None] = {}
     for package in ("torch", "torchvision", "timm", "numpy", "scikit-learn", "cleanlab", "mlflow", "optuna"):
         try:
-            versions[package] = metadata.version(package)
+            found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            versions[package] = None
+            found[package] = None
+    return found
+
+
+def host(device: torch.device) -> dict[str, Any]:
+    """Versions, device, threads, machine and commit: what explains a number but is no part of its identity."""
     return {
         "benchmark": benchmark.__version__,
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": dict(_versions()),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "machine": platform.node(),

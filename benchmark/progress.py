@@ -50,6 +50,10 @@ class Progress:
         """
         self.finished_cells += 1
 
+    def already(self, cells: int) -> None:
+        """So many cells were there before: they count, and make no line."""
+        self.finished_cells += cells
+
     def message(self, text: str) -> None:
         """Something worth a line."""
 
@@ -125,6 +129,11 @@ class BarProgress(Progress):
             self._bars.remove_task(task)
         self._shares.pop(key, None)
         self.message(self._line(label, status, seconds, detail))
+        self._move_overall()
+
+    def already(self, cells: int) -> None:
+        """Move the overall bar."""
+        super().already(cells)
         self._move_overall()
 
     def message(self, text: str) -> None:

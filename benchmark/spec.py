@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -20,6 +19,8 @@ from benchmark.tasks import defaults_of, one_task
 if TYPE_CHECKING:
     from benchmark.registry import Registry
 
+SWEEP, TUNED = "sweep", "tuned"
+"""Labels that a search gives to runs: the study of a trial; how many trials are behind a best setting."""
 SCHEMA = 1
 """Version of the run folder's format; part of every key."""
 
@@ -156,7 +157,7 @@ class RunSpec:
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable; :meth:`from_dict` reads it back."""
         plugins = {kind: getattr(self, kind).to_dict() for kind in ("method", "dataset", "noise")}
-        return {**plugins, "protocol": dataclasses.asdict(self.protocol), "seed": self.seed, "labels": dict(self.labels)}
+        return {**plugins, "protocol": dict(vars(self.protocol)), "seed": self.seed, "labels": dict(self.labels)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunSpec:
@@ -183,6 +184,12 @@ class RunSpec:
     def noise_names(self, content: str) -> tuple[Any, ...]:
         """What the draw of noise depends on: data, noise and seed, not the method."""
         return (*self.data_names(content), self.noise.name, *(part.draw_names() for part in self.noise.parts or (self.noise,)))
+
+
+def is_trial(spec: Mapping[str, Any] | None) -> bool:
+    """Whether a spec, as :meth:`RunSpec.to_dict` writes it, is a setting that a search has suggested and nobody has named."""
+    labels = spec.get("labels") if isinstance(spec, Mapping) else None
+    return isinstance(labels, Mapping) and SWEEP in labels
 
 
 def canonical_json(value: Any) -> str:

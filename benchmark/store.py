@@ -142,6 +142,10 @@ class RunStore:
         Args:
             code_hash: of the code as it is now; None takes any result as done.
         """
+        return self.look(key, code_hash)[0]
+
+    def look(self, key: str, code_hash: str | None) -> tuple[Status, dict[str, Any] | None]:
+        """:meth:`status` and the committed result, if there is one: each file is read once, which counts where there are thousands."""
         folder = self.folder(key)
         try:
             with os.scandir(folder) as entries:
@@ -149,16 +153,16 @@ class RunStore:
         except OSError as error:
             if isinstance(error, NotADirectoryError) and self.root.is_dir():
                 self.quarantine(key, "it is a file, not a folder")
-            return Status.MISSING
+            return Status.MISSING, None
         result = self.result(key) if RESULT in names else None
         if result is not None and code_hash in (None, result.get("code_hash")):
-            return Status.DONE
+            return Status.DONE, result
         if LEASE in names and self._live(key):
-            return Status.RUNNING
+            return Status.RUNNING, result
         if result is not None:
-            return Status.STALE
+            return Status.STALE, result
         begun = names - {SPEC, HISTORY} and (SPEC not in names or self._read_spec(key) is not None) and folder.is_dir()
-        return (Status.FAILED if ERROR in names else Status.DEAD) if begun else Status.MISSING
+        return (Status.FAILED if ERROR in names else Status.DEAD) if begun else Status.MISSING, None
 
     def lease(self, key: str) -> Lease:
         """The run's lease, to be entered. Look at :meth:`status` again inside: another driver may just have finished it."""

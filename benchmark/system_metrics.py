@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import subprocess
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +17,40 @@ import psutil
 from benchmark.files import append_line
 
 MEGABYTE = 2**20
+NVIDIA_SMI_S = 5.0
+"""Seconds that nvidia-smi may take to answer."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU of this machine: its name, how busy it is in percent, its memory in MB; None where the driver does not tell."""
+
+    name: str
+    percent: float | None
+    memory_mb: float | None
+    memory_total_mb: float | None
+
+
+def gpus() -> list[Gpu]:
+    """The GPUs of this machine as ``nvidia-smi`` sees them, without torch and without a context on them; empty without a GPU."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    command = [program, "--query-gpu=name,utilization.gpu,memory.used,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=NVIDIA_SMI_S, check=True).stdout  # noqa: S603
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return []
+    lines = [[part.strip() for part in line.rsplit(",", 3)] for line in answer.splitlines()]
+    return [Gpu(line[0], *map(_number, line[1:])) for line in lines if len(line) == 4]
+
+
+def _number(text: str) -> float | None:
+    """``12`` → 12.0; ``[N/A]``, of a GPU in slices (MIG), → None."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 class SystemSampler:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import unknown_name
 from reports.budget import FLOOR, TARGET, BudgetReport, Gap, Line, Panel
-from reports.escape import csv_cell, one_line
+from reports.escape import one_line
+from reports.machine import csv_text, plain
 from reports.sheet import Sheet, latex_page, markdown_page, rich_sheet
 from reports.tables import Summary
 
@@ -220,7 +218,7 @@ def summary(report: BudgetReport) -> str:
             row += [reach.labels, reach.share, reach.reached, reach.n] if reach else [None] * 4
             row += [line.share.mean, line.found_wrong.mean, line.found_wrong.sd, line.annotator_wrong.mean]
             rows.append(row)
-    return _csv([*names, *at, *rest], rows)
+    return csv_text([*names, *at, *rest], rows)
 
 
 def points(report: BudgetReport) -> str:
@@ -233,32 +231,13 @@ def points(report: BudgetReport) -> str:
                 for number, (paid, share, value) in enumerate(zip(curve.paid, curve.share, curve.value, strict=True)):
                     rows.append([*place, line.kind.method, line.kind.asks, seed, number, paid, share, value])
         rows += [[*place, report.reference, "reference", seed, None, None, None, value] for seed, value in panel.references.items()]
-    return _csv(["dataset", "noise", "protocol", "metric", "method", "strategy", "seed", "round", "paid", "share", "value"], rows)
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([csv_cell(value) for value in row] for row in rows)
-    return output.getvalue()
+    return csv_text(["dataset", "noise", "protocol", "metric", "method", "strategy", "seed", "round", "paid", "share", "value"], rows)
 
 
 def _json(report: BudgetReport) -> str:
     document = {"metric": report.metric, "reference": report.reference, "target": TARGET, "verdict": verdict(report)}
     panels = [{**vars(panel), "lines": [{**vars(line), "wins": line.wins} for line in panel.lines]} for panel in report.panels]
-    return json.dumps(_plain({**document, "panels": panels}), indent=1, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """The same value of JSON's types."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return _plain(vars(value)) if hasattr(value, "__dict__") else value
+    return json.dumps(plain({**document, "panels": panels}), indent=1, allow_nan=False) + "\n"
 
 
 def _pages(page: Callable[[Sequence[Sheet]], str]) -> Callable[[BudgetReport], str]:

@@ -84,6 +84,8 @@ def _rich_table(comparison: Comparison, group: Group, *, spread: bool) -> Table:
 def marks(entry: Entry, group: Group) -> list[str]:
     """What a reader must know of a row before believing it; empty for a plain, complete, current row."""
     found = [f"oracle: {'+'.join(entry.oracle)}"] if entry.oracle else []
+    if entry.tuned:
+        found.append(f"tuned ({entry.tuned})")
     if not group.solvable:
         found.append("unsolvable")
     if entry.incomplete:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmark.errors import unknown_name
-from benchmark.spec import TrainingProtocol, canonical_json
+from benchmark.spec import TUNED, TrainingProtocol, canonical_json
 from benchmark.tasks import TASKS
 
 __all__ = ["Row", "flatten", "flatten_all", "select"]
@@ -43,6 +43,7 @@ def flatten(result: Mapping[str, Any], *, stale: bool | None = None) -> Row:
     row["protocol"] = protocol_label(spec["protocol"], row["task"])
     row.update(seed=int(spec["seed"]), run_key=result.get("run_key"), status=result.get("status", "done"), reason=result.get("reason"))
     row["oracle"] = list(result.get("oracle") or [])
+    row["tuned"] = str(labels.get(TUNED) or "")
     row["stale"] = bool(result.get("stale", False)) if stale is None else stale
     noise = result.get("noise") or {}
     row["solvable"] = noise.get("solvable")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "PALETTE", "QUIET", "bare_axes", "colours", "grid_of_axes", "markers", "percent_axis", "save"]
+__all__ = ["INK", "PALETTE", "QUIET", "bare_axes", "colours", "grid_of_axes", "log_axis", "markers", "percent_axis", "save"]
 
 INK = "#000000"
 """Of whatever the others are set against."""
@@ -118,6 +118,18 @@ def bare_axes(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
 def percent_axis(axis: Any) -> None:
     """Ticks of a share as percent."""
     axis.set_major_formatter(lambda share, _position: f"{round(100 * share, 6):g} %")
+
+
+def log_axis(axis: Any) -> None:
+    """A logarithmic scale with plain numbers at its ticks; the powers of Matplotlib are formulas, which :data:`RC` switches off."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 1.6 else (1.0, 2.0, 5.0) if decades > 0.5 else tuple(range(1, 10))))
+    axis.set_major_formatter(lambda value, _position: f"{value:g}" if value >= 1e-3 else f"{value:.0e}".replace("e-0", "e-"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def save(draw: Callable[[], Figure], folder: Path, name: str) -> list[Path]:

@@ -42,6 +42,7 @@ class Entry:
         rank: 1 is best, ties share the average rank; None: not comparable.
         values: column key → summary, over the seeds where the metric is defined.
         oracle: the truths the method was told. stale: the code of some run has changed since.
+        tuned: how many trials chose its setting, empty for one that nobody searched.
         diverged, skipped: how many runs did so. reasons: why, each text once.
     """
 
@@ -52,6 +53,7 @@ class Entry:
     rank: float | None
     values: Mapping[str, Summary]
     oracle: tuple[str, ...] = ()
+    tuned: str = ""
     stale: bool = False
     diverged: int = 0
     skipped: int = 0
@@ -208,6 +210,7 @@ def _entry(runs: list[Row], done: Mapping[int, Row], reference: set[int], column
         rank=None,
         values={key: _summary([done[seed].get(key) for seed in used]) for key in keys},
         oracle=tuple(sorted({truth for row in runs for truth in row["oracle"]})),
+        tuned="+".join(sorted({row["tuned"] for row in runs if row.get("tuned")})),
         stale=any(row["stale"] for row in runs),
         diverged=sum(row["status"] == "diverged" for row in runs),
         skipped=sum(row["status"] == "skipped" for row in runs),

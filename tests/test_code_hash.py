@@ -41,9 +41,9 @@ class Hashed(Method):
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     """The hash of a file is kept for the life of a process, as is the imported module."""
-    module._closure.cache_clear()
+    module.forget_sources()
     yield
-    module._closure.cache_clear()
+    module.forget_sources()
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def spec(method: str = "ce", dataset: str = "digits", noise: str = "symmetric") 
 
 
 def hashed(package: Path) -> str:
-    module._closure.cache_clear()
+    module.forget_sources()
     return code_hash(spec("hashed"), Registry([package]))
 
 
@@ -205,7 +205,7 @@ def stale_after(copy: Path, names: list[str], run: RunSpec) -> list[str]:
         if name is not None:
             with (copy / name).open("a", encoding="utf-8") as file:
                 file.write("\nADDED = 1\n")
-        module._closure.cache_clear()
+        module.forget_sources()
         hashes.append(code_hash(run, registry))
     return [name for name, before, after in zip(names, hashes, hashes[1:], strict=False) if after != before]
 
@@ -253,7 +253,7 @@ def masks(tmp_path: Path) -> Path:
 
 def both_hashes(masks: Path) -> tuple[str, str]:
     """Of a run on classes and of one on masks."""
-    module._closure.cache_clear()
+    module.forget_sources()
     registry = Registry([masks])
     return code_hash(spec("ce"), registry), code_hash(spec("seg_ce", dataset="some_masks", noise="none"), registry)
 
@@ -307,7 +307,7 @@ def test_typing_imports_of_either_spelling_are_left_out(tmp_path: Path) -> None:
         file = tmp_path / "plugin.py"
         file.write_text(dedent(f"import typing\nfrom typing import TYPE_CHECKING\nif {test}:\n    from .other import X\n"))
         (tmp_path / "other.py").write_text("X = 1\n")
-        module._closure.cache_clear()
+        module.forget_sources()
         assert len(module._closure(file)) == 1
 
 

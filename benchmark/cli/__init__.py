@@ -12,7 +12,22 @@ from collections.abc import Sequence
 
 import typer
 
-from benchmark.cli import authoring, budget, gallery, heatmaps, listing, noise, relabel, results, retention, run, showing, tile
+from benchmark.cli import (
+    authoring,
+    budget,
+    gallery,
+    heatmaps,
+    listing,
+    noise,
+    relabel,
+    results,
+    retention,
+    run,
+    showing,
+    status,
+    sweep,
+    tile,
+)
 from benchmark.errors import BenchmarkError
 
 __all__ = ["app", "main"]
@@ -24,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Which noisy-label method should I use, and which of my labels are wrong?",
 )
-for group in (run, budget, listing, showing, results, retention, gallery, heatmaps, noise, relabel, tile, authoring):
+for group in (run, sweep, budget, listing, showing, status, results, retention, gallery, heatmaps, noise, relabel, tile, authoring):
     group.add_to(app)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,6 +58,10 @@ def budget(
     device: camp.Device = "auto",
     threads: camp.Threads = 1,
     timeout: camp.Timeout = None,
+    engine: camp.Engine = "auto",
+    address: camp.Address = None,
+    gpus_per_run: camp.GpusPerRun = None,
+    slurm: camp.Slurm = None,
     plugin: opt.Plugins = None,
     data_root: opt.DataRoot = None,
     tracking_uri: opt.TrackingUri = None,
@@ -77,11 +80,27 @@ def budget(
     """
     from benchmark.grammar import parse_settings
 
+    chosen = camp.engine_choice(engine, address, gpus_per_run, slurm)
     conditions = camp.Conditions(
-        runs, jobs, gpus, device, threads, timeout, plugin, data_root, tracking_uri, no_tracking, stale, retry_failed, dry_run, fmt, quiet
+        runs,
+        jobs,
+        gpus,
+        device,
+        threads,
+        timeout,
+        plugin,
+        data_root,
+        tracking_uri,
+        no_tracking,
+        stale,
+        retry_failed,
+        dry_run,
+        fmt,
+        quiet,
+        chosen,
     )
     amounts = read_budgets(budgets)
-    _check_out(out)
+    opt.check_out(out)
     registry = opt.registry_of(plugin)
     opt.check_choice("--metric", metric, _metrics())
     asked = None if strategies is None else read_strategies(strategies)
@@ -141,17 +160,6 @@ def _metrics() -> list[str]:
 
     names = test_metrics(np.zeros(0, dtype=np.int64), np.zeros((0, 2)))  # of no samples: their names are all that is wanted
     return [name for name in names if column(f"last/{name}").higher_is_better]
-
-
-def _check_out(out: Path | None) -> None:
-    """Refuse, before anything is run, a folder that could not be written."""
-    if out is None:
-        return
-    if out.exists() and not out.is_dir():
-        raise BenchmarkError(f"--out {out} is a file; give a folder")
-    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise BenchmarkError(f"--out {out}: nothing can be written to {there}; give another folder")
 
 
 # --------------------------------------------------------------------------------------------------------------- cells

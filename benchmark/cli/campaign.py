@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +14,14 @@ import typer
 
 from benchmark.cli import options as opt
 from benchmark.cli.cells import count, identity
-from benchmark.cli.output import aside, note, warnings_shown, write_json, write_table
+from benchmark.cli.output import aside, note, warnings_shown
+from benchmark.engines.choice import EngineChoice
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
+    from benchmark.cost import FolderCosts
     from benchmark.driver import CampaignResult, Plan
+    from benchmark.engines.base import Engine as RunningEngine
     from benchmark.engines.base import WorkerOptions
     from benchmark.registry import Registry
     from benchmark.spec import RunSpec
@@ -29,11 +33,24 @@ Gpus = Annotated[str, typer.Option("--gpus", metavar="IDS", help="GPUs to deal t
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu or cuda[:i].")]
 Threads = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="CPU threads of one run; another number rounds otherwise.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", min=1, metavar="SECONDS", help="Limit for one run.")]
+Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help="Where runs run: auto, serial, local, ray or slurm.")]
+Address = Annotated[
+    str | None, typer.Option("--address", metavar="HOST:PORT", help="Of a Ray cluster; auto for one on this machine.", show_default=False)
+]
+GpusPerRun = Annotated[float | None, typer.Option("--gpus-per-run", metavar="X", help="Of Ray: e.g. 1, or 0.25.", show_default=False)]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option("--slurm", metavar="KEY=VALUE", help="Of SLURM: partition=gpu, time=240, … Repeatable.", show_default=False),
+]
 NoTracking = Annotated[bool, typer.Option("--no-tracking", help="Do not mirror the runs in MLflow.")]
 Stale = Annotated[str, typer.Option("--stale", metavar="POLICY", help="Results of other code: rerun, keep or error.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run failed and diverged cells again.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the cells and what would be done; write nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the table and failures only.")]
+
+
+MOST_FAILURES = 10
+"""Up to so many cells that ended badly have a line each; more are grouped by cause."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +76,7 @@ class Conditions:
     dry_run: bool
     fmt: str
     quiet: bool
+    engine: EngineChoice = field(default_factory=EngineChoice)
 
     def __post_init__(self) -> None:
         from benchmark.driver import STALE_POLICIES
@@ -66,6 +84,7 @@ class Conditions:
         opt.check_choice("--format", self.fmt, opt.FORMATS)
         opt.check_choice("--stale", self.stale, STALE_POLICIES)
         _ = self.gpu_ids, self.worker  # refuse what they cannot be made of
+        self.engine.check(self.jobs, self.gpu_ids, self.device, self.timeout)
 
     @property
     def gpu_ids(self) -> list[str]:
@@ -78,32 +97,54 @@ class Conditions:
     @property
     def worker(self) -> WorkerOptions:
         """What every worker is told."""
-        device = "cuda" if self.gpu_ids and self.device == "auto" else self.device  # without its GPU it must not fall back to the CPU
+        with_gpu = self.gpu_ids or self.engine.with_gpu
+        device = "cuda" if with_gpu and self.device == "auto" else self.device  # without its GPU it must not fall back to the CPU
         return worker_options(self.runs, device, self.threads, self.data_root, self.plugins, timeout=self.timeout, stale=self.stale)
 
 
-def make_plan(registry: Registry, cells: Sequence[RunSpec], conditions: Conditions, told: set[str]) -> Plan:
+def engine_choice(name: str, address: str | None, gpus_per_run: float | None, slurm: Sequence[str] | None) -> EngineChoice:
+    """The engine of ``--engine``, ``--address``, ``--gpus-per-run`` and ``--slurm``, checked."""
+    from benchmark.engines.choice import parse_slurm
+
+    return EngineChoice(name, address, gpus_per_run, parse_slurm(slurm or ()))
+
+
+def folder_costs(conditions: Conditions) -> FolderCosts:
+    """What tells how long cells will take under these conditions; a command that makes many plans keeps it."""
+    from benchmark.cost import FolderCosts
+    from benchmark.store import RunStore
+
+    return FolderCosts(RunStore(conditions.runs), _device_name(conditions))
+
+
+def make_plan(
+    registry: Registry, cells: Sequence[RunSpec], conditions: Conditions, told: set[str], costs: FolderCosts | None = None
+) -> Plan:
     """What is there of the cells and what is to be run.
 
     Args:
         told: the warnings that were printed; see :func:`benchmark.cli.output.warnings_shown`.
+        costs: from :func:`folder_costs`, kept from plan to plan; None reads all results of the folder.
     """
     from benchmark import driver
     from benchmark.store import RunStore
 
     with aside(), warnings_shown(told):
-        plan = driver.plan(registry, cells, RunStore(conditions.runs), conditions.stale, conditions.retry_failed)
-    if plan.pending and not conditions.dry_run:
+        costs = costs or folder_costs(conditions)
+        plan = driver.plan(registry, cells, RunStore(conditions.runs), conditions.stale, conditions.retry_failed, costs)
+    if plan.pending and not conditions.dry_run and not conditions.engine.elsewhere:
         opt.check_devices(conditions.device, conditions.gpu_ids)
     return plan
 
 
 def announce(plan: Plan, what: str, conditions: Conditions) -> None:
-    """The plan in one line and, for ``--dry-run``, as a table of the cells."""
+    """The plan in one line and, for ``--dry-run``, as a table of the cells and what they will cost."""
+    from benchmark.cli.dry_run import print_plan
+
     if not conditions.quiet:
-        note(f"{what}: {_to_do(plan, max(_jobs(plan, conditions), len(conditions.gpu_ids)))}")
+        note(f"{what}: {_to_do(plan, _slots(plan, conditions))}")
     if conditions.dry_run:
-        _print_plan(plan, conditions.fmt)
+        print_plan(plan, conditions.fmt, _slots(plan, conditions))
 
 
 def make_data_ready(plan: Plan, registry: Registry, conditions: Conditions, told: set[str]) -> None:
@@ -117,9 +158,10 @@ def make_data_ready(plan: Plan, registry: Registry, conditions: Conditions, told
     from benchmark.progress import Preparation
 
     data_root = conditions.data_root or default_data_root()
+    device = "auto" if conditions.engine.elsewhere else conditions.worker.device  # the runs' GPUs are other machines'
     with aside(), warnings_shown(told), Preparation(quiet=conditions.quiet) as report:
         for dataset in {identity(cell.spec, "dataset"): cell.spec.dataset for cell in plan.pending}.values():
-            make_ready(dataset, registry, data_root, conditions.worker.device, report)
+            make_ready(dataset, registry, data_root, device, report)
         doubtful = [cell.spec for cell in plan.pending if _may_not_fit(cell.spec, registry)]
         for spec in {(identity(spec, "dataset"), identity(spec, "noise")): spec for spec in reversed(doubtful)}.values():
             try:
@@ -133,15 +175,23 @@ def make_data_ready(plan: Plan, registry: Registry, conditions: Conditions, told
 def execute(plan: Plan, conditions: Conditions, told: set[str]) -> CampaignResult:
     """Run what is pending, with progress and mirror."""
     from benchmark import driver
-    from benchmark.engines import make_engine
     from benchmark.progress import make_progress
     from benchmark.tracking import make_tracker
 
     progress = make_progress(len(plan.pending), quiet=conditions.quiet)
     with aside(), warnings_shown(told):
-        tracker = make_tracker(not conditions.no_tracking and bool(plan.pending), conditions.tracking_uri, conditions.runs)
-        engine = make_engine(conditions.worker, _jobs(plan, conditions), conditions.gpu_ids)
-        return driver.execute(plan, engine, tracker, progress)
+        made = engine_for(len(plan.pending), conditions)
+        something = bool(plan.pending or plan.adopted)
+        tracker = make_tracker(something and not conditions.no_tracking, conditions.tracking_uri, conditions.runs)
+        with contextlib.closing(made) as engine:
+            return driver.execute(plan, engine, tracker, progress)
+
+
+def engine_for(pending: int, conditions: Conditions) -> RunningEngine:
+    """The engine that the options ask for, for so many cells; whoever takes it closes it."""
+    from benchmark.engines import make_engine
+
+    return make_engine(conditions.worker, _jobs(pending, conditions), conditions.gpu_ids, conditions.engine)
 
 
 def results_of(campaign: CampaignResult) -> list[dict[str, Any]]:
@@ -154,9 +204,9 @@ def results_of(campaign: CampaignResult) -> list[dict[str, Any]]:
 
 def conclude(campaign: CampaignResult, conditions: Conditions) -> int:
     """Say what ended badly and where everything is; returns the exit code."""
-    _print_failures(campaign, conditions.worker)
+    print_failures(campaign, conditions.worker)
     if not conditions.quiet:
-        note(_places(conditions.runs, conditions.tracking_uri, mirrored=not conditions.no_tracking))
+        note(places(conditions))
     if campaign.interrupted:
         cells = len(campaign.plan.cells)
         note(f"interrupted; {campaign.finished} of {cells} cells done; run the same command again to resume")
@@ -181,10 +231,11 @@ def _to_do(plan: Plan, jobs: int) -> str:
     states = ", ".join(f"{number} {status}" for status, number in plan.counts.items())
     if not plan.pending:
         return f"{states}; nothing to run"
-    if plan.estimate_seconds is None:
+    expected_seconds = plan.wall_seconds(jobs or 1)
+    if expected_seconds is None:
         expected = "no estimate yet"
     else:
-        expected = f"about {duration(plan.estimate_seconds / jobs)}"
+        expected = f"about {duration(expected_seconds)}" + ("" if jobs else " for one worker")
         if plan.unestimated:
             expected += f" and {count(plan.unestimated, 'cells')} without estimate"
     return f"{states}; {len(plan.pending)} to run, {expected}"
@@ -199,42 +250,31 @@ def _may_not_fit(spec: RunSpec, registry: Registry) -> bool:
     return bool(thinned) or a_users or reads or instantiate_noise(registry, spec.noise).is_particular
 
 
-def _print_plan(plan: Plan, fmt: str) -> None:
-    rows = [
-        {
-            "run_key": cell.key,
-            "method": cell.spec.labels["method"],
-            "dataset": cell.spec.labels["dataset"],
-            "noise": cell.spec.labels["noise"],
-            "seed": cell.spec.seed,
-            "status": str(cell.status),
-            "action": "run" if cell.pending else "keep",
-        }
-        for cell in plan.cells
-    ]
-    if fmt == "json":
-        write_json(rows)
-    else:
-        write_table(list(rows[0]), [list(row.values()) for row in rows])
+def print_failures(campaign: CampaignResult, options: WorkerOptions) -> None:
+    """One line a cell that ended badly: why, where its log is, and how to repeat it; of many, one line a cause."""
+    from benchmark.failures import Failure, group_failures, printable
 
-
-def _print_failures(campaign: CampaignResult, options: WorkerOptions) -> None:
-    """One line a cell that ended badly: why, where its log is, and how to repeat it."""
     store = campaign.plan.store
-    for cell, outcome in campaign.bad:
-        log = store.folder(cell.key) / "log.txt"
+    failures = [Failure(cell.key, f"{outcome.status}  {cell.label}", outcome.message or "no message") for cell, outcome in campaign.bad]
+    for failure in failures if len(failures) <= MOST_FAILURES else ():
+        log = store.folder(failure.key) / "log.txt"
         place = f"; log: {log}" if log.exists() else ""
-        note(f"{outcome.status}  {cell.label}: {outcome.message or 'no message'}{place}; repeat: {repeat_command(cell.key, options)}")
+        note(f"{failure.label}: {printable(failure.message)}{place}; repeat: {repeat_command(failure.key, options)}")
+    for group in group_failures(failures) if len(failures) > MOST_FAILURES else ():
+        example = f"e.g. {group.example.label}; repeat: {repeat_command(group.example.key, options)}"
+        note(f"{count(group.count, 'cells')}: {group.cause}; {example}")
     if any(cell.ended in ("failed", "diverged") for cell in campaign.plan.cells):
         note("cells that ended so before are not run again; --retry-failed runs them")
 
 
-def _places(runs: Path, uri: str | None, mirrored: bool) -> str:
+def places(conditions: Conditions) -> str:
+    """Where the runs are, and their mirror."""
     from benchmark.tracking.command import masked
     from benchmark.tracking.tracker import is_installed, store_uri
 
-    location = store_uri(uri, runs)
-    return f"runs: {runs}" + (f"; tracking: {masked(location, location)}" if mirrored and is_installed() else "")
+    location = store_uri(conditions.tracking_uri, conditions.runs)
+    mirrored = not conditions.no_tracking and is_installed()
+    return f"runs: {conditions.runs}" + (f"; tracking: {masked(location, location)}" if mirrored else "")
 
 
 def repeat_command(key: str, options: WorkerOptions) -> str:
@@ -250,13 +290,36 @@ def repeat_command(key: str, options: WorkerOptions) -> str:
     return shlex.join(words)
 
 
-def _jobs(plan: Plan, conditions: Conditions) -> int:
-    """As many runs at a time as asked for, or as the cores bear, one a GPU, never more than there are cells."""
+def _slots(plan: Plan, conditions: Conditions) -> int:
+    """How many runs go on at a time; 0: the cluster decides."""
+    return max(_jobs(len(plan.pending), conditions), len(conditions.gpu_ids))
+
+
+def _device_name(conditions: Conditions) -> str | None:
+    """What ``host.device`` of this command's results will say; None where that is not known."""
+    from benchmark.system_metrics import gpus
+
+    device = conditions.worker.device
+    if conditions.engine.elsewhere:  # this machine's GPUs say nothing
+        return None if device.startswith("cuda") else "cpu"
+    found = [] if device == "cpu" else gpus()
+    if not found:
+        return "cpu" if device in ("cpu", "auto") else None
+    chosen = (conditions.gpu_ids or [device.partition(":")[2]])[0]
+    return found[int(chosen)].name if chosen.isdigit() and int(chosen) < len(found) else found[0].name
+
+
+def _jobs(pending: int, conditions: Conditions) -> int:
+    """As many runs at a time as asked for, or as the cores bear, one a GPU, never more than there are cells; 0: the cluster decides."""
     from benchmark.engines import available_cores
 
-    gpus, device, pending = conditions.gpu_ids, conditions.device, len(plan.pending)
+    gpus, device = conditions.gpu_ids, conditions.device
     if conditions.jobs:
         return conditions.jobs
+    if conditions.engine.elsewhere:
+        return 0
+    if conditions.engine.name == "serial":
+        return 1
     if gpus or device.startswith("cuda") or pending < 2:
         return max(1, len(gpus))
     if device == "auto":

@@ -13,7 +13,7 @@ from benchmark.cli.output import aside, write, write_json, write_table
 if TYPE_CHECKING:
     from benchmark.registry import Entry, Registry
 
-WHAT = ("methods", "datasets", "noise", "backbones", "protocols", "presets")
+WHAT = ("methods", "datasets", "noise", "backbones", "protocols", "presets", "sweeps")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def list_plugins(
 ) -> int:
     """List methods, data sets and noise models.
 
-    Or one of: methods, datasets, noise, backbones, protocols, presets.
+    Or one of: methods, datasets, noise, backbones, protocols, presets, sweeps.
     """
     from benchmark.registry import KINDS
 
@@ -42,7 +42,9 @@ def list_plugins(
             if section in kinds:
                 listed[section] = [_row(registry, entry, check) for entry in registry.entries(kinds[section])]
             else:
-                listed[section] = {"backbones": _backbones, "protocols": _protocols, "presets": _presets}[section](registry)
+                listed[section] = {"backbones": _backbones, "protocols": _protocols, "presets": _presets, "sweeps": _sweeps}[section](
+                    registry
+                )
     if as_json:
         write_json(listed)
     else:
@@ -122,6 +124,18 @@ def _presets(registry: Registry) -> list[dict[str, Any]]:
         for name, values in _presets_of(registry, entry).items():
             shown = ", ".join(f"{key}={value}" for key, value in values.items())
             rows.append({"name": f"{entry.name}:{name}", "summary": shown, "where": _where(entry), "values": values})
+    return rows
+
+
+def _sweeps(registry: Registry) -> list[dict[str, Any]]:
+    import tomllib
+
+    from sweeps.presets import QUESTION, preset_files
+
+    rows = []
+    for name, path in preset_files().items():
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        rows.append({"name": name, "summary": values.pop(QUESTION), "where": f"sweeps/presets/{path.name}", "values": values})
     return rows
 
 

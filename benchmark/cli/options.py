@@ -50,7 +50,7 @@ def check_choice(what: str, value: str, known: Iterable[str]) -> str:
     return value
 
 
-def parse_seeds(text: str) -> list[int]:
+def parse_seeds(text: str, flag: str = "--seeds") -> list[int]:
     """``0``, ``0,2``, ``0-4`` (both ends included) or ``0-2,7`` as sorted seeds without repeats.
 
     Raises:
@@ -60,13 +60,13 @@ def parse_seeds(text: str) -> list[int]:
     for part in text.split(","):
         match = re.fullmatch(r"\s*([0-9]{1,18})\s*(?:-\s*([0-9]{1,18})\s*)?", part)
         if match is None:
-            raise BenchmarkError(f"--seeds '{text}': '{part.strip()}' is neither a seed nor a range; write 0, 0,2 or 0-4")
+            raise BenchmarkError(f"{flag} '{text}': '{part.strip()}' is neither a seed nor a range; write 0, 0,2 or 0-4")
         first = int(match[1])
         last = first if match[2] is None else int(match[2])
         if last < first:
-            raise BenchmarkError(f"--seeds '{text}': the range {part.strip()} runs backwards; write {last}-{first}")
+            raise BenchmarkError(f"{flag} '{text}': the range {part.strip()} runs backwards; write {last}-{first}")
         if last - first + len(seeds) >= MAX_SEEDS:
-            raise BenchmarkError(f"--seeds '{text}': more than {MAX_SEEDS} seeds")
+            raise BenchmarkError(f"{flag} '{text}': more than {MAX_SEEDS} seeds")
         seeds.update(range(first, last + 1))
     return sorted(seeds)
 
@@ -142,6 +142,17 @@ def check_protocol(chosen: TrainingProtocol, task: str = "classification") -> No
     if chosen.augmentation not in ("auto", "none"):
         for part in chosen.augmentation.split("+"):
             check_choice("protocol.augmentation", part.strip(), ("auto", "none", *AUGMENTATIONS))
+
+
+def check_out(out: Path | None) -> None:
+    """Refuse, before anything is run, a folder of ``--out`` that could not be written."""
+    if out is None:
+        return
+    if out.exists() and not out.is_dir():
+        raise BenchmarkError(f"--out {out} is a file; give a folder")
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise BenchmarkError(f"--out {out}: nothing can be written to {there}; give another folder")
 
 
 def check_devices(device: str, gpus: Sequence[str]) -> None:

@@ -1,18 +1,17 @@
-"""What lies in a runs folder: ``status``, ``report``, ``rescore`` and ``sync``."""
+"""What came out of the runs of a folder: ``report``, ``rescore`` and ``sync``."""
 
 from __future__ import annotations
 
 import io
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.options import FORMATS, AsJson, Format, Plugins, Runs, TrackingUri, check_choice, parse_seeds, registry_of
-from benchmark.cli.output import note, write, write_json, write_table
+from benchmark.cli.options import FORMATS, Format, Plugins, Runs, TrackingUri, check_choice, parse_seeds, registry_of
+from benchmark.cli.output import note, warnings_shown, write
 from benchmark.errors import BenchmarkError
 from benchmark.tasks import TASKS
 
@@ -24,64 +23,33 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 200
 """Characters of a table that goes to a file or a pipe."""
 
+SOURCES = ("files", "mlflow")
+
 Names = Annotated[str | None, typer.Option(metavar="LIST", help="Only these, commas between.", show_default=False)]
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this module."""
-    app.command("status")(status)
     app.command("report")(report)
     app.command("rescore")(rescore)
     app.command("sync")(sync)
 
 
-def status(runs: Runs = Path("runs"), plugin: Plugins = None, as_json: AsJson = False) -> int:
-    """List the cells of a runs folder.
-
-    With the state of each, and how many there are of each state.
-    """
-    store = existing_store(runs)
-    registry = registry_of(plugin)
-    rows = [_status_row(store, registry, key) for key in store.keys()]  # noqa: SIM118 - a store is no dict
-    rows.sort(key=lambda row: [str(row[name]) for name in ("dataset", "noise", "method")] + [f"{row['seed'] or 0:>20}"])
-    counts = Counter(row["status"] for row in rows)
-    if as_json:
-        write_json({"counts": dict(counts), "cells": rows})
-        return 0
-    if rows:
-        write_table(list(rows[0]), [list(row.values()) for row in rows])
-    write(f"{len(rows)} cells in {runs}" + "".join(f", {number} {state}" for state, number in sorted(counts.items())))
-    return 0
-
-
-def _status_row(store: RunStore, registry: Registry, key: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"run_key": key, "method": None, "dataset": None, "noise": None, "seed": None, "status": None, "detail": ""}
-    try:
-        spec = store.spec(key)
-    except BenchmarkError as error:
-        return {**row, "status": "unreadable", "detail": str(error)}
-    row |= {kind: spec.labels.get(kind, getattr(spec, kind).name) for kind in ("method", "dataset", "noise")}
-    state = current_status(store, registry, key)
-    row |= {"seed": spec.seed, "status": str(state)}
-    if state == "failed":
-        error_text = store.error(key) or {}
-        row["detail"] = " ".join(f"{error_text.get('type')}: {error_text.get('message')}".split())
-    elif state in ("done", "stale"):
-        result = store.result(key) or {}
-        if result.get("status", "done") != "done":
-            row["detail"] = f"{result['status']}: {result.get('reason') or ''}"
-    return row
+def finished(store: RunStore, registry: Registry) -> Iterator[dict[str, Any]]:
+    """The content of every ``result.json``, with a key ``stale``: whether other code than today's has made it."""
+    for row in store.rows():
+        yield {**row, "stale": _is_stale(row, registry)}
 
 
 def current_status(store: RunStore, registry: Registry, key: str) -> Status:
     """The state of a run under today's code; under any code if its plugins are not to be found here."""
-    from benchmark.code_hash import code_hash
+    from benchmark.folder_view import state_of
 
     try:
-        code: str | None = code_hash(store.spec(key), registry)
-    except (BenchmarkError, OSError, SyntaxError):
-        code = None
-    return store.status(key, code)
+        spec = store.spec(key)
+    except BenchmarkError:
+        return store.status(key, None)
+    return state_of(store, registry, spec, key)[0]
 
 
 def existing_store(runs: Path) -> RunStore:
@@ -130,21 +98,29 @@ def report(
             "--task", metavar="TASK", help="Only runs of this kind of labels: classification, segmentation, bags.", show_default=False
         ),
     ] = None,
+    source: Annotated[
+        str, typer.Option("--from", metavar="SOURCE", help="Where results are read: files, of --runs, or mlflow, their mirror.")
+    ] = "files",
+    trials: Annotated[bool, typer.Option("--trials", help="Also the settings that searches have tried.")] = False,
+    tracking_uri: TrackingUri = None,
     plugin: Plugins = None,
 ) -> int:
-    """Compare the runs of a folder."""
+    """Compare the runs of a folder, or of its mirror in MLflow."""
     check_choice("--format", fmt, FORMATS)
+    check_choice("--from", source, SOURCES)
     wanted = None if seeds is None else parse_seeds(seeds)
-    store = existing_store(runs)
-    registry = registry_of(plugin)
-    results = [{**row, "stale": current_status(store, registry, row["run_key"]) == "stale"} for row in store.rows()]
-    if not results:
-        raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
     if task is not None:
         check_choice("--task", task, TASKS)
+    registry = registry_of(plugin)
+    found = _results(source, runs, tracking_uri)
+    results = [{**row, "stale": _is_stale(row, registry)} for row in found if trials or not _only_a_trial(row)]
+    if not results:
+        raise BenchmarkError("these runs are all trials of searches; add --trials to see them, or give the sweep command again")
+    if task is not None:
         results = [row for row in results if (row.get("data") or {}).get("task", "classification") == task]
         if not results:
-            raise BenchmarkError(f"no finished runs of {task} in {runs}; see: python -m benchmark status --runs {runs}")
+            place = f"{runs}; see: python -m benchmark status --runs {runs}" if source == "files" else "the MLflow store; leave --task out"
+            raise BenchmarkError(f"no finished runs of {task} in {place}")
     if baseline is not None:  # a default may be absent: there are no differences then
         plans = [row["spec"] for row in results]
         check_choice("--baseline", baseline, {str(s["method"]["name"]) for s in plans} | set(filter(None, map(_method_label, plans))))
@@ -153,6 +129,55 @@ def report(
     if out is not None:
         note(f"written: {out}")
     return 0
+
+
+def _results(source: str, runs: Path, tracking_uri: str | None) -> list[dict[str, Any]]:
+    """The contents of ``result.json`` of all runs, sorted by key, those of trials with ``named``; BenchmarkError if there are none."""
+    if source == "mlflow":
+        from benchmark.tracking import read_results
+
+        with warnings_shown():
+            return read_results(runs, tracking_uri)
+    if tracking_uri is not None:
+        raise BenchmarkError("--tracking-uri says nothing of files; add --from mlflow, or leave it out")
+    store = existing_store(runs)
+    results = list(store.rows())
+    if not results:
+        raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
+    return [{**row, "named": _is_named(store, row["run_key"])} if _is_trial(row) else row for row in results]
+
+
+def _is_trial(result: dict[str, Any]) -> bool:
+    from benchmark.spec import is_trial
+
+    spec = result.get("spec")
+    return isinstance(spec, dict) and is_trial(spec)
+
+
+def _is_named(store: RunStore, key: str) -> bool:
+    """Whether a command has asked for a trial by name since: its spec.json says so, which is no trial's then."""
+    from benchmark.spec import is_trial
+
+    try:
+        return not is_trial(store.spec(key).to_dict())
+    except BenchmarkError:
+        return False
+
+
+def _only_a_trial(result: dict[str, Any]) -> bool:
+    """Whether nobody but a search has asked for this run."""
+    return _is_trial(result) and not result["named"]
+
+
+def _is_stale(result: dict[str, Any], registry: Registry) -> bool:
+    """Whether other code made the result; False if its plugins are not to be found here."""
+    from benchmark.code_hash import code_hash
+    from benchmark.spec import RunSpec
+
+    try:
+        return result.get("code_hash") != code_hash(RunSpec.from_dict(result["spec"]), registry)
+    except (BenchmarkError, OSError, SyntaxError, KeyError, TypeError, ValueError):
+        return False
 
 
 def _method_label(spec: dict[str, Any]) -> str | None:

@@ -11,7 +11,7 @@ import typer
 
 from benchmark.cli.options import FORMATS, Format, Plugins, Runs, check_choice, registry_of
 from benchmark.cli.output import note, write
-from benchmark.cli.results import PIPE_WIDTH, Names, current_status, existing_store
+from benchmark.cli.results import PIPE_WIDTH, Names, existing_store, finished
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def retention(
     check_choice("--format", fmt, FORMATS)
     store = existing_store(runs)
     registry = registry_of(plugin)
-    results = [{**row, "stale": current_status(store, registry, row["run_key"]) == "stale"} for row in store.rows()]
+    results = list(finished(store, registry))
     if not results:
         raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
     every = flatten_all(results)

@@ -69,6 +69,10 @@ def run(
     device: camp.Device = "auto",
     threads: camp.Threads = 1,
     timeout: camp.Timeout = None,
+    engine: camp.Engine = "auto",
+    address: camp.Address = None,
+    gpus_per_run: camp.GpusPerRun = None,
+    slurm: camp.Slurm = None,
     plugin: opt.Plugins = None,
     data_root: opt.DataRoot = None,
     tracking_uri: opt.TrackingUri = None,
@@ -87,8 +91,24 @@ def run(
     """
     from benchmark.grammar import parse_settings
 
+    chosen = camp.engine_choice(engine, address, gpus_per_run, slurm)
     conditions = camp.Conditions(
-        runs, jobs, gpus, device, threads, timeout, plugin, data_root, tracking_uri, no_tracking, stale, retry_failed, dry_run, fmt, quiet
+        runs,
+        jobs,
+        gpus,
+        device,
+        threads,
+        timeout,
+        plugin,
+        data_root,
+        tracking_uri,
+        no_tracking,
+        stale,
+        retry_failed,
+        dry_run,
+        fmt,
+        quiet,
+        chosen,
     )
     registry = opt.registry_of(plugin)
     task = grids.chosen_task(registry, task, dataset=datasets, method=methods, noise=noise)

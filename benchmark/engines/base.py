@@ -17,10 +17,16 @@ OutcomeStatus = Literal["done", "skipped", "diverged", "failed", "busy", "timeou
 
 @dataclass(frozen=True)
 class Job:
-    """One registered run to execute; ``label`` is its name for people."""
+    """One registered run to execute.
+
+    Attributes:
+        label: its name for people.
+        code: hash of the code that the driver would run it with; None takes any. Engines on other machines compare it with theirs.
+    """
 
     key: str
     label: str
+    code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ Execute = Callable[[str, WorkerOptions, OnEvent], Outcome]
 
 
 class Engine(Protocol):
-    """Where workers run. Every engine passes tests/engines/test_conformance.py."""
+    """Where workers run: :meth:`run` any number of times, then :meth:`close`. Every engine passes tests/engines/test_conformance.py."""
 
     def run(self, jobs: Sequence[Job], on_event: OnEvent) -> Iterator[Outcome]:
         """Yield one outcome per job, in the order in which they end; a job that fails never stops the others.
@@ -97,6 +103,10 @@ class Engine(Protocol):
         ``on_event`` is called in the thread that iterates. Closing the iterator (``contextlib.closing``), or an exception
         such as KeyboardInterrupt inside it, stops all work at once; what was under way resumes on the next call.
         """
+        ...
+
+    def close(self) -> None:
+        """Free what stays warm between two runs; closing twice does nothing. Called when no run is under way."""
         ...
 
 

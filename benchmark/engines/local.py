@@ -28,6 +28,10 @@ GRACE_S = 5.0
 WORKER = (sys.executable, "-m", "benchmark", "worker", "--serve")
 
 
+class _StoppedError(Exception):
+    """The run is over, and with it the wait of a slot for its worker."""
+
+
 @dataclasses.dataclass(frozen=True)
 class _SlotEnded:
     """A slot's thread is over; ``reason`` if that was not for want of jobs."""
@@ -39,7 +43,7 @@ _Inbox = queue.SimpleQueue[dict[str, Any] | Outcome | _SlotEnded]
 
 
 class LocalEngine:
-    """Runs jobs in warm worker processes.
+    """Runs jobs in worker processes, which stay warm between two calls of :meth:`run` (importing torch takes seconds) until :meth:`close`.
 
     Args:
         options: passed to the workers.
@@ -59,6 +63,8 @@ class LocalEngine:
         self.gpus = tuple(gpus)
         self.command = tuple(command)
         self.options = options
+        self.workers: dict[int, WorkerProcess] = {}
+        """By slot; the slot's thread alone touches its own while a run goes on."""
 
     def run(self, jobs: Sequence[Job], on_event: OnEvent) -> Iterator[Outcome]:
         """See :class:`benchmark.engines.base.Engine`. Raises BenchmarkError if no worker can be started."""
@@ -87,10 +93,22 @@ class LocalEngine:
                         raise BenchmarkError(reasons[0] if reasons else f"{remaining} runs were lost by their workers")
         finally:
             stop.set()
-            _stop([slot.current_process() for slot in slots])
+            processes = [slot.current_process() for slot in slots]
+            if remaining:
+                _stop(processes)
             for slot in slots:
                 if slot.is_alive():
                     slot.join(GRACE_S)
+            if remaining:
+                self.close()
+
+    def close(self) -> None:
+        """Let the warm workers leave."""
+        workers, self.workers = list(self.workers.values()), {}
+        for worker in workers:
+            worker.end_input()
+        for worker in workers:
+            worker.close(GRACE_S)
 
     def environment(self, number: int) -> dict[str, str]:
         """The environment of the worker in a slot."""
@@ -109,7 +127,7 @@ class LocalEngine:
 
 
 class _Slot(threading.Thread):
-    """Feeds one worker process; replaces it when it dies."""
+    """Feeds one worker process for one call of run; replaces it when it dies."""
 
     def __init__(self, engine: LocalEngine, number: int, waiting: queue.SimpleQueue[Job], inbox: _Inbox, stop: threading.Event) -> None:
         super().__init__(name=f"slot-{number}", daemon=True)
@@ -117,7 +135,6 @@ class _Slot(threading.Thread):
         self.number = number
         self.log = engine.log_path(number)
         self.waiting, self.inbox, self.stop = waiting, inbox, stop
-        self.process: WorkerProcess | None = None
         self._starting = threading.Lock()
 
     def run(self) -> None:
@@ -128,6 +145,8 @@ class _Slot(threading.Thread):
                 self._ready_worker()
                 with contextlib.suppress(queue.Empty):
                     self._run_job(self.waiting.get_nowait())
+        except _StoppedError:
+            pass
         except (WorkerEnded, OSError) as error:
             ended = _SlotEnded(f"the worker of slot {self.number} does not start: {error}; see {self.log}")
         except Exception as error:
@@ -136,14 +155,16 @@ class _Slot(threading.Thread):
         finally:
             if ended.reason and not self.stop.is_set():
                 logger.warning("%s", ended.reason)
-            if self.process is not None:
-                self.process.close(GRACE_S)
+            process = self.engine.workers.get(self.number)
+            if process is not None and (ended.reason or not process.alive()):
+                self.engine.workers.pop(self.number, None)
+                process.close(GRACE_S)
             self.inbox.put(ended)
 
     def current_process(self) -> WorkerProcess | None:
         """The worker; none is started any more once ``stop`` is set and this has returned."""
         with self._starting:
-            return self.process
+            return self.engine.workers.get(self.number)
 
     def _run_job(self, job: Job) -> None:
         for attempt in (1, 2):
@@ -186,20 +207,29 @@ class _Slot(threading.Thread):
         return Outcome(job.key, "timeout", time.monotonic() - started, text)
 
     def _ready_worker(self) -> WorkerProcess:
-        """The slot's live worker, started if need be. Raises WorkerEnded if it dies before it is ready."""
-        if self.process is not None:
-            if self.process.alive():
-                return self.process
-            self.process.close(0.0)
-        with self._starting:
-            if self.stop.is_set():
-                raise WorkerEnded(-signal.SIGTERM)
-            self.process = WorkerProcess(self.engine.command, self.engine.environment(self.number), self.log)
-        self.process.send({"options": self.engine.options.to_dict()})
-        while (message := self.process.receive(None)) is not None:
-            if message.get("event") == "ready":
-                break
-        return self.process
+        """The slot's live worker, started if need be.
+
+        Raises WorkerEnded if it dies before it is ready, and _StoppedError if the run is over first.
+        """
+        workers = self.engine.workers
+        process = workers.get(self.number)
+        if process is not None and not process.alive():
+            del workers[self.number]
+            process.close(0.0)
+            process = None
+        if process is None:
+            with self._starting:
+                if self.stop.is_set():
+                    raise _StoppedError
+                process = WorkerProcess(self.engine.command, self.engine.environment(self.number), self.log)
+                workers[self.number] = process
+            process.send({"options": self.engine.options.to_dict()})
+        while not process.ready:  # the others may end the run meanwhile; the next one goes on waiting
+            message = process.receive(time.monotonic() + 0.2)
+            process.ready = message is not None and message.get("event") == "ready"
+            if message is None and self.stop.is_set():
+                raise _StoppedError
+        return process
 
     def _tell(self, job: Job, text: str) -> None:
         said = f"{job.label} ({job.key}): {text}; see {self.log}"

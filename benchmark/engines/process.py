@@ -58,6 +58,7 @@ class WorkerProcess:
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._stdout, selectors.EVENT_READ)
+        self.ready = False  # kept by its user: whether it has said so
         self._over = False
         self._buffer = b""
         self._messages: deque[dict[str, Any]] = deque()
@@ -110,10 +111,14 @@ class WorkerProcess:
             self._process.wait(grace)
         self.kill()
 
-    def close(self, grace: float) -> None:
-        """Let an idle worker leave by the end of its input; free what it holds here."""
+    def end_input(self) -> None:
+        """Tell an idle worker to leave."""
         with contextlib.suppress(OSError):
             self._stdin.close()
+
+    def close(self, grace: float) -> None:
+        """Let an idle worker leave by the end of its input; free what it holds here."""
+        self.end_input()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(grace)
         self.kill()

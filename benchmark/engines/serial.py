@@ -26,6 +26,9 @@ class SerialEngine:
         for job in jobs:
             yield execute_here(execute, job.key, self.options, on_event)
 
+    def close(self) -> None:
+        """Nothing is held."""
+
 
 def execute_here(execute: Execute, key: str, options: WorkerOptions, on_event: OnEvent) -> Outcome:
     """The outcome of one job in this process: ``killed`` for a method that calls ``sys.exit``, as if it had a process of its own."""

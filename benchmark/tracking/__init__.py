@@ -6,7 +6,8 @@ one run folder, found again by the tag ``run_key``. Importing this package does 
 
 from __future__ import annotations
 
+from benchmark.tracking.mirrored import read_results
 from benchmark.tracking.synchronise import SyncReport, sync
 from benchmark.tracking.tracker import MlflowTracker, NullTracker, Tracker, make_tracker
 
-__all__ = ["MlflowTracker", "NullTracker", "SyncReport", "Tracker", "make_tracker", "sync"]
+__all__ = ["MlflowTracker", "NullTracker", "SyncReport", "Tracker", "make_tracker", "read_results", "sync"]

@@ -14,12 +14,14 @@ from typing import Any, TypeGuard
 
 from benchmark.errors import BenchmarkError
 from benchmark.files import read_lines
-from benchmark.spec import PluginSpec, canonical_json
+from benchmark.spec import SWEEP, TUNED, PluginSpec, RunSpec, canonical_json, is_trial
 
 PARAM_LIMIT = 6000
 """Characters that MLflow keeps of a parameter."""
 TAG_LIMIT = 5000
 NAME_LIMIT = 250
+EXPERIMENT_LIMIT = 256
+"""Of an experiment's name; sqlite takes more, PostgreSQL refuses it."""
 SYSTEM_LINES = 1000
 """Lines of ``system.jsonl`` that are mirrored at most; a longer file is thinned evenly."""
 SAMPLES_LIMIT = 5_000_000
@@ -90,14 +92,14 @@ def read_record(folder: Path) -> RunRecord:
         return RunRecord(
             run_key=result["run_key"],
             result_sha=hashlib.sha256(raw).hexdigest(),
-            experiment=_experiment(labels["dataset"], spec["protocol"]),
+            experiment=_experiment(labels["dataset"], spec["protocol"], (spec.get("labels") or {}).get(SWEEP)),
             name=_cut(f"{labels['method']} · {labels['noise']} · seed {spec['seed']}", NAME_LIMIT),
             ok=result["status"] != "diverged",
             started=started,
             finished=finished,
             params=_params(spec),
             points=_unique([*_curves(folder, started), *_system(folder), *_final(result, finished)]),
-            tags=_tags(result, spec, labels),
+            tags=_tags(result, spec, labels) | ({"named": _named(folder)} if is_trial(spec) else {}),
             dataset=_cut(labels["dataset"], 500),
             digest=_digest(spec["dataset"].get("fingerprint"), labels["dataset"]),
             artifacts=[file for name in _ARTIFACTS if _is_wanted(file := folder / name)],
@@ -114,10 +116,13 @@ def metric_name(*parts: Any) -> str:
     return "/".join(word for word in words if word.strip(". "))[:NAME_LIMIT]
 
 
-def _experiment(dataset: str, protocol: Mapping[str, Any]) -> str:
+def _experiment(dataset: str, protocol: Mapping[str, Any], sweep: str | None = None) -> str:
+    """Data set and protocol; the trials of a search, whose protocols differ, are together in one of their own."""
+    if sweep:
+        return f"{_cut(dataset, 400)} / sweep-{sweep[:80]}"
     values = {key: value for key, value in protocol.items() if key != "name"}  # as in the run's key: a name changes nothing
     digest = hashlib.sha256(canonical_json(values).encode()).hexdigest()[:8]
-    return f"{_cut(dataset, 400)} / {protocol['name'][:80]}-{digest}"
+    return f"{_cut(dataset, EXPERIMENT_LIMIT - 92)} / {_cut(protocol['name'], 80)}-{digest}"
 
 
 def _params(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -143,6 +148,7 @@ def _tags(result: Mapping[str, Any], spec: Mapping[str, Any], labels: Mapping[st
         "status": result["status"],
         "reason": result.get("reason"),
         **labels,
+        **{name: (spec.get("labels") or {}).get(name) for name in (SWEEP, TUNED)},
         "seed": spec["seed"],
         "oracle": ", ".join(map(str, oracle)),
         "git_commit": _first(host, "git_commit", "commit", "git"),
@@ -151,6 +157,15 @@ def _tags(result: Mapping[str, Any], spec: Mapping[str, Any], labels: Mapping[st
     }
     tags["mlflow.source.git.commit"] = tags["git_commit"]
     return {key: _cut(str(value), TAG_LIMIT) for key, value in tags.items() if value not in (None, "")}
+
+
+def _named(folder: Path) -> str:
+    """Whether a command has asked for a trial by name: its spec.json, unlike its result, is no trial's then."""
+    try:
+        spec = RunSpec.from_dict(json.loads((folder / "spec.json").read_bytes()))
+    except Exception:  # whatever a broken file makes of it
+        return "false"
+    return "false" if is_trial(spec.to_dict()) else "true"
 
 
 def _curves(folder: Path, started: int) -> Iterator[Point]:
@@ -232,4 +247,6 @@ def _first(values: Mapping[str, Any], *keys: str) -> Any:
 
 
 def _cut(text: str, limit: int) -> str:
+    """The text, cut, without what databases refuse: NUL, and half characters of file names that are no UTF-8."""
+    text = text.replace("\0", "�").encode("utf-8", "replace").decode()
     return text if len(text) <= limit else text[: limit - len(CUT)] + CUT

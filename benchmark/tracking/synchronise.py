@@ -8,8 +8,9 @@ from pathlib import Path
 
 from benchmark.errors import BenchmarkError
 from benchmark.store import RunStore
-from benchmark.tracking.command import Command, masked, one_line
-from benchmark.tracking.mlflow_store import Mirrored, MlflowStore
+from benchmark.tracking.command import Command, one_line
+from benchmark.tracking.mlflow_store import Mirrored, MlflowStore, open_store
+from benchmark.tracking.opening import unreachable
 from benchmark.tracking.record import read_record
 from benchmark.tracking.tracker import INSTALL, is_installed, store_uri
 
@@ -47,7 +48,7 @@ def sync(runs: Path, uri: str | None = None, on_progress: Callable[[int, int], N
     location = store_uri(uri, runs)
     disk = RunStore(runs)
     folders = [folder for key in disk.keys() if (folder := disk.folder(key)).joinpath("result.json").is_file()]  # noqa: SIM118
-    store = _open(location, runs)
+    store = open_store(location, runs)
     command = Command.of_this_process("sync", len(folders))
     counts = dict.fromkeys(Mirrored, 0)
     failed: dict[str, str] = {}
@@ -64,15 +65,8 @@ def sync(runs: Path, uri: str | None = None, on_progress: Callable[[int, int], N
     try:
         store.finish("FAILED" if failed else "FINISHED")
     except Exception as error:
-        raise _unreachable(location, error) from None
+        raise unreachable(location, error) from None
     return SyncReport(counts[Mirrored.NEW] + counts[Mirrored.REPLACED], counts[Mirrored.ALREADY], failed)
-
-
-def _open(location: str, runs: Path) -> MlflowStore:
-    try:
-        return MlflowStore(location, runs)
-    except Exception as error:
-        raise _unreachable(location, error) from None
 
 
 def _check_reachable(store: MlflowStore, location: str, error: Exception) -> None:
@@ -80,8 +74,4 @@ def _check_reachable(store: MlflowStore, location: str, error: Exception) -> Non
     try:
         store.ping()
     except Exception:
-        raise _unreachable(location, error) from None
-
-
-def _unreachable(location: str, error: Exception) -> BenchmarkError:
-    return BenchmarkError(f"MLflow store {masked(location, location)} cannot be used: {one_line(error, location)}")
+        raise unreachable(location, error) from None

@@ -105,7 +105,7 @@ def spend(bench, tmp_path: Path, toys: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def planned(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, str]]:
     """Method and noise of the planned cells, without repeats."""
-    return list(dict.fromkeys((cell["method"], cell["noise"]) for cell in json.loads(capsys.readouterr().out)))
+    return list(dict.fromkeys((cell["method"], cell["noise"]) for cell in json.loads(capsys.readouterr().out)["cells"]))
 
 
 # ---------------------------------------------------------------------------------------------------------- a campaign

@@ -113,7 +113,7 @@ def key_of_masks(runs: Path) -> str:
 
 def planned(out: str) -> list[list[str]]:
     """Method, data set and noise of each planned cell."""
-    return [line.split()[1:4] for line in out.splitlines()[1:]]
+    return [line.split()[1:4] for line in out.split("\n\n", maxsplit=1)[0].splitlines()[1:]]
 
 
 # ---------------------------------------------------------------------------------------------------------- choices

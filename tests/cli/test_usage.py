@@ -81,7 +81,7 @@ def test_dry_run_writes_nothing(bench, tmp_path: Path, capsys: pytest.CaptureFix
     assert printed.err.startswith("3 methods × 1 data set × 1 noise setting × 2 seeds = 6 cells (ce added as baseline; --baseline none")
     import json
 
-    rows = json.loads(printed.out)
+    rows = json.loads(printed.out)["cells"]
     assert [row["method"] for row in rows] == ["works:strength=0.5"] * 2 + ["works"] * 2 + ["ce"] * 2
     assert {(row["status"], row["action"], row["noise"]) for row in rows} == {("missing", "run", "symmetric:0.2")}
     assert [path.name for path in tmp_path.iterdir()] == ["toys"]

@@ -1,13 +1,19 @@
 """Jobs for the toy worker."""
 
 import json
+import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmark.engines import Job, WorkerOptions
+from benchmark.engines import Engine, Job, WorkerOptions
+from benchmark.engines.local import LocalEngine
+from benchmark.store import RunStore
 
 TOY = Path(__file__).with_name("toy_worker.py")
 
@@ -21,9 +27,15 @@ class Bench:
     def __init__(self, root: Path) -> None:
         self.runs = root / "runs"
         self.runs.mkdir()
+        self.engines: list[Engine] = []
+
+    def local(self, jobs: int = 1, gpus: Sequence[str] = (), command: Sequence[str] | None = None, **changes: object) -> LocalEngine:
+        """An engine that is closed after the test."""
+        self.engines.append(LocalEngine(self.options(**changes), jobs, gpus, command or self.command))
+        return self.engines[-1]
 
     def options(self, **changes: object) -> WorkerOptions:
-        return WorkerOptions(**{"runs": self.runs, "threads": 1, **changes})
+        return WorkerOptions(**{"runs": self.runs, "data_root": self.runs, "threads": 1, **changes})
 
     def jobs(self, actions: Sequence[str]) -> list[Job]:
         plan = {f"{number:016x}": what for number, what in enumerate(actions)}
@@ -41,5 +53,38 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    for engine in made.engines:
+        engine.close()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes of a Ray cluster on this machine, with logical GPUs, and this process joined to it. A test may add nodes and end them."""
+    pytest.importorskip("ray")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 0, "include_dashboard": False})
+    made.add_node(num_cpus=2, num_gpus=2)
+    ray.init(made.address, log_to_driver=False, logging_level=logging.ERROR)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the driver commits each key."""
+    count: Counter[str] = Counter()
+    original = RunStore.commit
+
+    def commit(self: RunStore, key: str, result: Mapping[str, Any]) -> None:
+        count[key] += 1
+        original(self, key, result)
+
+    monkeypatch.setattr(RunStore, "commit", commit)
+    return count

@@ -1,15 +1,14 @@
 """What every engine has to keep. A new engine is one more line in ENGINES."""
 
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 
-from benchmark.engines import Engine, make_engine
+from benchmark.engines import Engine
 from benchmark.engines.base import WorkerOptions
-from benchmark.engines.local import LocalEngine
 from benchmark.engines.serial import SerialEngine
 from benchmark.store import RunStore
 
@@ -19,15 +18,33 @@ def serial(bench: Any) -> Engine:
 
 
 def local(jobs: int) -> Callable[[Any], Engine]:
-    return lambda bench: LocalEngine(bench.options(), jobs, command=bench.command)
+    return lambda bench: bench.local(jobs)
 
 
-ENGINES = {"serial": serial, "local-1": local(1), "local-2": local(2)}
+def ray(bench: Any) -> Engine:
+    from benchmark.engines.ray_cluster import RayEngine
+
+    return RayEngine(bench.options(), command=bench.command)
 
 
-@pytest.fixture(params=list(ENGINES))
-def engine(request: pytest.FixtureRequest, bench: Any) -> Engine:
-    return ENGINES[request.param](bench)
+def slurm(bench: Any) -> Engine:
+    pytest.importorskip("submitit")
+    from benchmark.engines.slurm import SlurmEngine
+
+    return SlurmEngine(bench.options(), cluster="local", command=bench.command)
+
+
+FAST = {"serial": serial, "local-1": local(1), "local-2": local(2)}
+SLOW = {"ray": ray, "slurm-local": slurm}
+ENGINES = {**FAST, **SLOW}
+
+
+@pytest.fixture(params=[*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def engine(request: pytest.FixtureRequest, bench: Any) -> Iterator[Engine]:
+    if request.param == "ray":
+        request.getfixturevalue("cluster")
+    with closing(ENGINES[request.param](bench)) as made:
+        yield made
 
 
 class TestEngine:
@@ -56,6 +73,19 @@ class TestEngine:
             assert [outcome.status for outcome in engine.run(jobs, lambda event: None)] == ["done"] * 2
         assert len(bench.finished()) == 2
 
+    def test_rounds(self, engine: Engine, bench: Any) -> None:
+        """A search runs in rounds; what fails in one leaves the next alone."""
+        jobs = bench.jobs(["work", "raise", *["work"] * 4])
+        found = [[outcome.status for outcome in engine.run(part, lambda event: None)] for part in (jobs[:1], jobs[1:2], jobs[2:])]
+        assert found == [["done"], ["failed"], ["done"] * 4]
+
+    def test_close_twice_and_before_any_run(self, engine: Engine, bench: Any) -> None:
+        for _ in range(2):
+            engine.close()
+        assert [outcome.status for outcome in engine.run(bench.jobs(["work"]), lambda event: None)] == ["done"]
+        for _ in range(2):
+            engine.close()
+
     def test_no_jobs(self, engine: Engine) -> None:
         assert list(engine.run([], lambda event: None)) == []
 
@@ -64,13 +94,14 @@ class TestEngine:
         assert [outcome.status for outcome in engine.run(jobs, lambda event: None)] == ["done"] * 2
 
     def test_closing_stops(self, engine: Engine, bench: Any) -> None:
-        jobs = bench.jobs(["work", *["slow"] * 20])
+        jobs = bench.jobs(["work", *["slow"] * 12])
         with closing(engine.run(jobs, lambda event: None)) as outcomes:
             next(outcomes)
         finished = len(bench.finished())
         assert finished < len(jobs)
         assert len(list(engine.run(jobs, lambda event: None))) == len(jobs)
-        assert bench.finished() == [job.key for job in jobs]
+        assert sorted(set(bench.finished())) == [job.key for job in jobs]  # one that is stopped just before its commit works again
+        assert {row["run_key"] for row in RunStore(bench.runs).rows()} == {job.key for job in jobs}
 
     def test_an_error_in_the_callback_comes_out(self, engine: Engine, bench: Any) -> None:
         def broken(event: dict) -> None:
@@ -79,13 +110,6 @@ class TestEngine:
         with pytest.raises(KeyboardInterrupt):
             list(engine.run(bench.jobs(["work"] * 2), broken))
         assert RunStore(bench.runs).status("0" * 16, None) != "running"
-
-
-def test_make_engine(bench: Any) -> None:
-    assert isinstance(make_engine(bench.options()), SerialEngine)
-    for engine in (make_engine(bench.options(), jobs=2), make_engine(bench.options(), gpus=["0"]), make_engine(bench.options(timeout=1.0))):
-        assert isinstance(engine, LocalEngine)
-    assert make_engine(bench.options(), 1, ["0", "1"]).slots == 2  # type: ignore[attr-defined]
 
 
 def test_options_survive_json(bench: Any) -> None:

@@ -26,7 +26,7 @@ from benchmark.engines import Job, WorkerOptions
 from benchmark.engines.local import LocalEngine
 runs, *command = sys.argv[1:]
 jobs = [Job(key, what) for key, what in json.loads((Path(runs) / "plan.json").read_text()).items()]
-engine = LocalEngine(WorkerOptions(runs=Path(runs), threads=1), 2, command=command)
+engine = LocalEngine(WorkerOptions(runs=Path(runs), data_root=Path(runs), threads=1), 2, command=command)
 print(*sorted({outcome.status for outcome in engine.run(jobs, lambda event: None)}))
 """
 
@@ -70,7 +70,7 @@ def driver(bench: Any) -> Iterator[Callable[[], subprocess.Popen]]:
 def test_a_killed_worker_costs_one_attempt(bench: Any) -> None:
     jobs = bench.jobs(["kill once", *["work"] * 4])
     events: list[dict] = []
-    outcomes = {outcome.key: outcome for outcome in LocalEngine(bench.options(), 2, command=bench.command).run(jobs, events.append)}
+    outcomes = {outcome.key: outcome for outcome in bench.local(2).run(jobs, events.append)}
     assert {outcome.status for outcome in outcomes.values()} == {"done"}
     assert bench.finished() == [job.key for job in jobs]
     (message,) = [event for event in events if event["event"] == "message"]
@@ -82,7 +82,7 @@ def test_a_killed_worker_costs_one_attempt(bench: Any) -> None:
 def test_a_worker_that_always_dies_is_given_up(bench: Any, what: str, name: str) -> None:
     jobs = bench.jobs([what, "work", "work"])
     events: list[dict] = []
-    outcomes = {outcome.key: outcome for outcome in LocalEngine(bench.options(), command=bench.command).run(jobs, events.append)}
+    outcomes = {outcome.key: outcome for outcome in bench.local().run(jobs, events.append)}
     assert [outcomes[job.key].status for job in jobs] == ["killed", "done", "done"]
     assert name in outcomes[jobs[0].key].message
     assert str(bench.runs / "logs" / "slot-0.log") in outcomes[jobs[0].key].message
@@ -105,7 +105,7 @@ def test_kill_from_outside(bench: Any) -> None:
 
     thread = threading.Thread(target=kill)
     thread.start()
-    outcomes = {outcome.key: outcome.status for outcome in LocalEngine(bench.options(), 2, command=bench.command).run(jobs, ignore)}
+    outcomes = {outcome.key: outcome.status for outcome in bench.local(2).run(jobs, ignore)}
     thread.join()
     assert [outcomes[job.key] for job in jobs] == ["killed", *["done"] * 4]
 
@@ -114,7 +114,7 @@ def test_kill_from_outside(bench: Any) -> None:
 def test_timeout(bench: Any, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "GRACE_S", 0.3)
     jobs = bench.jobs([what, "work"])
-    engine = LocalEngine(bench.options(timeout=1.0), command=bench.command)
+    engine = bench.local(timeout=1.0)
     outcomes = {outcome.key: outcome for outcome in engine.run(jobs, ignore)}
     assert [outcomes[job.key].status for job in jobs] == ["timeout", "done"]
     assert outcomes[jobs[0].key].message.startswith("stopped after 1 s")
@@ -127,20 +127,20 @@ def test_timeout(bench: Any, what: str, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_worker_that_cannot_start_is_one_line(bench: Any) -> None:
     for command in ([sys.executable, "-c", "raise SystemExit(7)"], ["/no/such/program"]):
         with pytest.raises(BenchmarkError, match=r"does not start: .*slot-\d.log"):
-            list(LocalEngine(bench.options(), 2, command=command).run(bench.jobs(["work"] * 3), ignore))
+            list(bench.local(2, command=command).run(bench.jobs(["work"] * 3), ignore))
 
 
 def test_one_broken_slot_leaves_its_jobs_to_the_others(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = LocalEngine.environment
     broken = {"PYTHONHOME": "/nowhere"}
     monkeypatch.setattr(LocalEngine, "environment", lambda self, number: {**environment(self, number), **(broken if number == 0 else {})})
-    outcomes = list(LocalEngine(bench.options(), 2, command=bench.command).run(bench.jobs(["work"] * 4), ignore))
+    outcomes = list(bench.local(2).run(bench.jobs(["work"] * 4), ignore))
     assert [outcome.status for outcome in outcomes] == ["done"] * 4
 
 
 def test_gpus_and_threads_per_slot(bench: Any) -> None:
     jobs = bench.jobs(["slow"] * 12)
-    engine = LocalEngine(bench.options(threads=None), 3, ["4", "7"], command=bench.command)
+    engine = bench.local(3, ["4", "7"], threads=None)
     assert engine.slots == 3
     assert [engine.environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["4", "7", "4"]
     list(engine.run(jobs, ignore))
@@ -150,7 +150,7 @@ def test_gpus_and_threads_per_slot(bench: Any) -> None:
 
 
 def test_printing_goes_to_the_log(bench: Any) -> None:
-    outcomes = list(LocalEngine(bench.options(), command=bench.command).run(bench.jobs(["print"]), ignore))
+    outcomes = list(bench.local().run(bench.jobs(["print"]), ignore))
     assert [outcome.status for outcome in outcomes] == ["done"]
     log = (bench.runs / "logs" / "slot-0.log").read_bytes()
     for said in (b"a library that prints", b"from a child", b"\x00\xff", b"EOFError"):
@@ -170,7 +170,7 @@ def test_no_orphans(bench: Any, driver: Callable[[], subprocess.Popen], number: 
     store = RunStore(bench.runs)
     assert all(store.status(job.key, None) in (Status.DEAD, Status.MISSING) for job in jobs)
     again = bench.jobs(["work", "work"])
-    assert [outcome.status for outcome in LocalEngine(bench.options(), 2, command=bench.command).run(again, ignore)] == ["done"] * 2
+    assert [outcome.status for outcome in bench.local(2).run(again, ignore)] == ["done"] * 2
 
 
 @pytest.mark.parametrize(("what", "code"), [(None, 0), ("hang", -signal.SIGKILL)])
@@ -209,19 +209,51 @@ def test_drivers_take_over_what_killed_ones_left(bench: Any, driver: Callable[[]
     first.wait()
     second = driver()
     assert second.communicate(timeout=60)[0].split() in (["done"], ["busy", "done"])  # busy: a worker on its way out
-    outcomes = list(LocalEngine(bench.options(), 2, command=bench.command).run(jobs, ignore))
+    outcomes = list(bench.local(2).run(jobs, ignore))
     assert {outcome.status for outcome in outcomes} == {"done"}
     assert sorted(set(bench.finished())) == [job.key for job in jobs]
+
+
+def test_workers_stay_warm_between_runs_until_close(bench: Any) -> None:
+    jobs = bench.jobs(["slow"] * 8)
+    engine = bench.local(2)
+    pids = []
+    for part in (jobs[:2], jobs[2:4], jobs[4:]):
+        list(engine.run(part, ignore))
+        pids.append({bench.began(job)[0] for job in part})
+    assert len(set.union(*pids)) <= 2
+    os.kill(int(next(iter(pids[2]))), signal.SIGKILL)  # one that dies while it waits is replaced
+    assert [outcome.status for outcome in engine.run(bench.jobs(["work"] * 12)[8:], ignore)] == ["done"] * 4
+    engine.close()
+    assert psutil.Process().children() == []
+
+
+def test_a_run_does_not_wait_for_a_worker_that_still_starts(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three slots, of which one takes long to start; the next run finds it ready."""
+    late = [sys.executable, "-c", "import time, runpy, sys; time.sleep(1); runpy.run_path(sys.argv[1], run_name='__main__')"]
+    commands = {0: bench.command, 1: (*late, str(bench.toy))}
+    original = local.WorkerProcess
+    monkeypatch.setattr(local, "WorkerProcess", lambda command, env, log: original(commands[int(log.stem[-1])], env, log))
+    engine = bench.local(2)
+    started = time.monotonic()
+    assert len(list(engine.run(bench.jobs(["work"] * 2), ignore))) == 2
+    assert time.monotonic() - started < 1
+    slow = engine.workers[1]
+    list(engine.run(bench.jobs(["slow"] * 40)[2:], ignore))
+    assert engine.workers[1] is slow and slow.ready
+    engine.close()
 
 
 def test_this_process_keeps_nothing(bench: Any) -> None:
     def descriptors() -> int:
         return psutil.Process().num_fds()
 
-    engine = LocalEngine(bench.options(), 2, command=bench.command)
+    engine = bench.local(2)
     list(engine.run(bench.jobs(["work"] * 3), ignore))
+    engine.close()
     before, threads = descriptors(), threading.active_count()
     list(engine.run(bench.jobs(["kill", *["work"] * 3]), ignore))
+    engine.close()
     assert descriptors() <= before
     assert threading.active_count() <= threads
     assert psutil.Process().children() == []

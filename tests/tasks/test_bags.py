@@ -66,7 +66,7 @@ def test_the_defaults_of_the_task(bench, capsys) -> None:
 
     assert bench("run", "--task", "bags", "--methods", "mil_max,abmil,dsmil", "--dry-run", "--format", "json") == 0
     printed = capsys.readouterr()
-    planned = json.loads(printed.out)
+    planned = json.loads(printed.out)["cells"]
     assert {row["method"] for row in planned} == {"mil_max", "abmil", "dsmil", TASKS["bags"].baseline}
     assert {row["dataset"] for row in planned} == {"tissue_slides:0.2:features=texture"} and {row["noise"] for row in planned} == {"none"}
 

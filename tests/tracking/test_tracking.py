@@ -6,12 +6,10 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,69 +17,17 @@ import pytest
 
 from benchmark import tracking
 from benchmark.errors import BenchmarkError
-from benchmark.spec import PluginSpec, RunSpec, TrainingProtocol
 from benchmark.tracking import MlflowTracker, NullTracker, make_tracker, sync
-from benchmark.tracking.command import masked, masked_arguments
+from benchmark.tracking.command import Command, masked, masked_arguments
 from benchmark.tracking.mlflow_store import MlflowStore
 from benchmark.tracking.record import CUT, metric_name, read_record
 
 pytest.importorskip("mlflow")
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
+Writer = Callable[..., Path]
+Copies = Callable[[Any, Path], list[Any]]
 DEAD = "http://reader:hunter22@127.0.0.1:1"
 STARTED = 1_767_225_600  # 2026-01-01T00:00:00Z
-
-
-def make_spec(seed: int, name: str = "tissue") -> RunSpec:
-    labels = {"method": "coteaching:0.2", "dataset": f"{name}:n=100", "noise": "symmetric:0.2"}
-    return RunSpec(
-        PluginSpec("coteaching", {"forget_rate": 0.2, "note": "x" * 7000}),
-        PluginSpec(name, {"n": 100}, 1, "v1-abc"),
-        PluginSpec("symmetric", {"rate": 0.2}, 1),
-        TrainingProtocol(epochs=100, lr=0.005),
-        seed,
-        labels,
-    )
-
-
-def write_run(runs: Path, seed: int, *, epochs: int = 3, accuracy: float = 0.8, status: str = "done", name: str = "tissue") -> Path:
-    """A committed run's folder, as docs/design.md describes it."""
-    spec = make_spec(seed, name)
-    folder = runs / spec.key()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "spec.json").write_text(json.dumps(spec.to_dict()))
-    lines = [{"stage": "train", "epoch": e, "loss": 1.0 / (e + 1), "seconds": 2.0, "val/accuracy": None} for e in range(epochs)]
-    lines += [{"stage": "warm up", "epoch": 0, "time": STARTED + 50, "fit[wrong]": 0.5}]
-    (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (folder / "system.jsonl").write_text(json.dumps({"time": STARTED + 1, "cpu_percent": 50, "gpu_0_memory_mb": 1}) + "\n")
-    (folder / "samples.parquet").write_bytes(b"PAR1")
-    result = {
-        "schema": 1,
-        "run_key": spec.key(),
-        "code_hash": "c" * 16,
-        "status": status,
-        "reason": None,
-        "spec": spec.to_dict(),
-        "metrics": {"last": {"accuracy": accuracy, "auroc": None}, "aux/teacher": {"accuracy": 0.7}},
-        "epochs": {"last": epochs - 1, "selected": 1, "last_k": [0, 1]},
-        "noise": {"rate": 0.19},
-        "oracle": ["noise_rate"],
-        "diagnostics": {"detector_recall": 0.9},
-        "cost": {"seconds": 12.5, "peak_memory_mb": 640.0, "trained_epochs": epochs},
-        "host": {"machine": "box", "git_commit": "f" * 40, "threads": 2, "device": "cpu"},
-        "started": "2026-01-01T00:00:00+00:00",
-        "finished": "2026-01-01T00:01:00Z",
-    }
-    (folder / "result.json").write_text(json.dumps(result))
-    return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def environment() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        for name in ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
-            patch.delenv(name, raising=False)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +44,11 @@ def client(shared: Path) -> Any:
     return MlflowClient(tracking.tracker.store_uri(None, shared))
 
 
-def children(client: Any, folder: Path) -> list[Any]:
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(client.search_runs(experiments, f"tags.run_key = '{folder.name}'"))
+def wait_for(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def mirror(shared: Path, *folders: Path, command: str = "run", status: str = "finished") -> MlflowTracker:
@@ -112,10 +60,10 @@ def mirror(shared: Path, *folders: Path, command: str = "run", status: str = "fi
     return tracker
 
 
-def test_run_is_mirrored_completely(shared: Path, client: Any) -> None:
+def test_run_is_mirrored_completely(shared: Path, client: Any, write_run: Writer, copies: Copies) -> None:
     folder = write_run(shared, seed=1)
     mirror(shared, folder)
-    (run,) = children(client, folder)
+    (run,) = copies(client, folder)
 
     assert run.data.params["method"] == "coteaching"
     assert run.data.params["method.forget_rate"] == "0.2"
@@ -156,11 +104,11 @@ def test_run_is_mirrored_completely(shared: Path, client: Any) -> None:
     assert run.info.artifact_uri.startswith((shared / "mlartifacts").as_uri())
 
 
-def test_parent_is_the_command(shared: Path, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parent_is_the_command(shared: Path, client: Any, monkeypatch: pytest.MonkeyPatch, write_run: Writer, copies: Copies) -> None:
     monkeypatch.setattr(sys, "argv", ["benchmark", "run", "--tracking-uri", DEAD, "--token", "tok-123"])
     folders = [write_run(shared, seed=10), write_run(shared, seed=11), write_run(shared, seed=11, name="chaoyang")]
     mirror(shared, *folders, command="run")
-    runs = [children(client, folder)[0] for folder in folders]
+    runs = [copies(client, folder)[0] for folder in folders]
     parents = [client.get_run(run.data.tags["mlflow.parentRunId"]) for run in runs]
 
     assert parents[0].info.run_id == parents[1].info.run_id != parents[2].info.run_id
@@ -173,43 +121,45 @@ def test_parent_is_the_command(shared: Path, client: Any, monkeypatch: pytest.Mo
     assert name.startswith("chaoyang:n=100 / quick-") and len(name.rpartition("-")[2]) == 8
 
 
-def test_mirroring_twice_changes_nothing(shared: Path, client: Any) -> None:
+def test_mirroring_twice_changes_nothing(shared: Path, client: Any, write_run: Writer, copies: Copies) -> None:
     folder = write_run(shared, seed=20)
     mirror(shared, folder)
-    before = children(client, folder)[0]
+    before = copies(client, folder)[0]
     mirror(shared, folder)
-    (after,) = children(client, folder)
+    (after,) = copies(client, folder)
     assert after.info.run_id == before.info.run_id
     assert len(client.get_metric_history(after.info.run_id, "train/loss")) == 3
 
 
-def test_half_mirrored_run_is_rebuilt(shared: Path, client: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_half_mirrored_run_is_rebuilt(
+    shared: Path, client: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, write_run: Writer, copies: Copies
+) -> None:
     folder = write_run(shared, seed=30)
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
         patch.setattr("mlflow.tracking.MlflowClient.log_inputs", lambda *_, **__: (_ for _ in ()).throw(OSError("No space left on device")))
         mirror(shared, folder)
     assert "No space left" in caplog.text
-    (half,) = children(client, folder)
+    (half,) = copies(client, folder)
     assert "mirror" not in half.data.tags
     assert half.info.status == "FINISHED"  # never RUNNING for ever
 
     mirror(shared, folder)
-    (whole,) = children(client, folder)
+    (whole,) = copies(client, folder)
     assert whole.info.run_id != half.info.run_id
     assert whole.data.tags["mirror"] == "complete"
 
 
-def test_changed_result_replaces_the_run(shared: Path, client: Any) -> None:
+def test_changed_result_replaces_the_run(shared: Path, client: Any, write_run: Writer, copies: Copies) -> None:
     mirror(shared, write_run(shared, seed=40, accuracy=0.8))
     folder = write_run(shared, seed=40, accuracy=0.9, epochs=2, status="diverged")
     mirror(shared, folder)
-    (run,) = children(client, folder)
+    (run,) = copies(client, folder)
     assert run.data.metrics["final/last/accuracy"] == 0.9
     assert len(client.get_metric_history(run.info.run_id, "train/loss")) == 2
     assert run.info.status == "FAILED"
 
 
-def test_killed_command_does_not_run_for_ever(shared: Path, client: Any) -> None:
+def test_killed_command_does_not_run_for_ever(shared: Path, client: Any, write_run: Writer, copies: Copies) -> None:
     tracker = MlflowTracker(None, shared)
     tracker.start("sweep", 2)
     folder = write_run(shared, seed=50)
@@ -218,26 +168,31 @@ def test_killed_command_does_not_run_for_ever(shared: Path, client: Any) -> None
     ended.wait()
     tracker._command = dataclasses.replace(tracker._command, pid=ended.pid)
     tracker.mirror(folder)  # and no finish()
-    parent = children(client, folder)[0].data.tags["mlflow.parentRunId"]
+    wait_for(lambda: any(run.data.tags.get("mirror") for run in copies(client, folder)))
+    parent = copies(client, folder)[0].data.tags["mlflow.parentRunId"]
     assert client.get_run(parent).info.status == "RUNNING"
     mirror(shared, write_run(shared, seed=51))
     assert (client.get_run(parent).info.status, client.get_run(parent).data.tags["status"]) == ("KILLED", "lost")
 
 
-def test_unreadable_folders_do_not_stop_the_others(shared: Path, client: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_folders_do_not_stop_the_others(
+    shared: Path, client: Any, caplog: pytest.LogCaptureFixture, write_run: Writer, copies: Copies
+) -> None:
     good, bad, unfinished = write_run(shared, seed=60), write_run(shared, seed=61), write_run(shared, seed=62)
     (bad / "result.json").write_text("{")
     (unfinished / "result.json").unlink()
     with caplog.at_level(logging.WARNING):
         mirror(shared, bad, unfinished, good)
-    assert [len(children(client, folder)) for folder in (good, bad, unfinished)] == [1, 0, 0]
+    assert [len(copies(client, folder)) for folder in (good, bad, unfinished)] == [1, 0, 0]
     assert len(caplog.records) == 1 and str(bad) in caplog.text
     report = sync(shared)
     assert list(report.failed) == [bad.name] and "result.json cannot be read" in report.failed[bad.name]
     (bad / "result.json").unlink()
 
 
-def test_dead_server_warns_once_fast_and_sync_repairs(shared: Path, client: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_dead_server_warns_once_fast_and_sync_repairs(
+    shared: Path, client: Any, caplog: pytest.LogCaptureFixture, write_run: Writer, copies: Copies
+) -> None:
     folders = [write_run(shared, seed=70), write_run(shared, seed=71)]
     started = time.monotonic()
     with caplog.at_level(logging.WARNING):
@@ -256,15 +211,15 @@ def test_dead_server_warns_once_fast_and_sync_repairs(shared: Path, client: Any,
     assert report.mirrored == 2 and not report.failed
     assert seen[-1] == (len(seen), len(seen))
     assert sync(shared).mirrored == 0
-    assert [len(children(client, folder)) for folder in folders] == [1, 1]
+    assert [len(copies(client, folder)) for folder in folders] == [1, 1]
 
 
-def test_sync_skips_what_is_not_committed(shared: Path, client: Any) -> None:
+def test_sync_skips_what_is_not_committed(shared: Path, client: Any, write_run: Writer, copies: Copies) -> None:
     folder = write_run(shared, seed=80)
     old = write_run(shared / folder.name / "history", seed=81)
     away = write_run(shared / "quarantine", seed=82)
     sync(shared)
-    assert [len(children(client, each)) for each in (folder, old, away)] == [1, 0, 0]
+    assert [len(copies(client, each)) for each in (folder, old, away)] == [1, 0, 0]
 
 
 def test_sync_says_in_one_line_what_is_wrong(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,12 +233,12 @@ def test_sync_says_in_one_line_what_is_wrong(shared: Path, tmp_path: Path, monke
         sync(shared)
 
 
-def test_deleted_experiment_is_restored(shared: Path, client: Any) -> None:
+def test_deleted_experiment_is_restored(shared: Path, client: Any, write_run: Writer, copies: Copies) -> None:
     folder = write_run(shared, seed=90, name="binned")
     mirror(shared, folder)
-    client.delete_experiment(children(client, folder)[0].info.experiment_id)
+    client.delete_experiment(copies(client, folder)[0].info.experiment_id)
     mirror(shared, folder)
-    assert len(children(client, folder)) == 1
+    assert len(copies(client, folder)) == 1
 
 
 def test_without_mlflow_there_is_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -298,7 +253,7 @@ def test_without_mlflow_there_is_a_hint(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_mlflow_that_cannot_be_imported_costs_no_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, write_run: Writer
 ) -> None:
     monkeypatch.setitem(sys.modules, "mlflow.tracking", None)
     mirror(tmp_path, write_run(tmp_path, seed=1))
@@ -315,17 +270,18 @@ def test_nothing_to_mirror_imports_no_mlflow(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_long_run_is_mirrored_in_a_fraction_of_a_second(shared: Path, client: Any) -> None:
+def test_a_long_run_is_mirrored_in_a_fraction_of_a_second(shared: Path, client: Any, write_run: Writer, copies: Copies) -> None:
     folder = write_run(shared, seed=100)
     lines = [{"stage": "train", "epoch": e, "seconds": 1.0, **{f"m{i}": 0.1 * i + e for i in range(9)}} for e in range(100)]
     (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    tracker = MlflowTracker(None, shared)
-    tracker.mirror(write_run(shared, seed=101))  # opens the store
+    store = MlflowStore(tracking.tracker.store_uri(None, shared), shared)
+    command = Command.of_this_process("run", 2)
+    store.mirror(read_record(write_run(shared, seed=101)), command)  # creates the experiment and the parent
     started = time.perf_counter()
-    tracker.mirror(folder)
+    store.mirror(read_record(folder), command)
     assert time.perf_counter() - started < 2.0  # 0.2 s on an idle machine
-    tracker.finish("finished")
-    assert len(client.get_metric_history(children(client, folder)[0].info.run_id, "train/m8")) == 100
+    store.finish("FINISHED")
+    assert len(client.get_metric_history(copies(client, folder)[0].info.run_id, "train/m8")) == 100
 
 
 @pytest.mark.parametrize(
@@ -356,70 +312,8 @@ def test_secrets_are_masked() -> None:
     ]
 
 
-def test_record_is_the_same_each_time(tmp_path: Path) -> None:
+def test_record_is_the_same_each_time(tmp_path: Path, write_run: Writer) -> None:
     folder = write_run(tmp_path, seed=3)
     (folder / "system.jsonl").write_text("".join(json.dumps({"time": STARTED + i, "x": i}) + "\n" for i in range(2500)))
     assert read_record(folder) == read_record(folder)
     assert len([point for point in read_record(folder).points if point.name == "system/x"]) <= 1000
-
-
-class Server:
-    """A real ``mlflow server`` that can be killed and started again on the same port."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.uri, self.folder = f"http://127.0.0.1:{self.port}", folder
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db", "--artifacts-destination", str(self.folder / "files")]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.2)
-        raise AssertionError((self.folder / "log").read_text()[-2000:])
-
-    def kill(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, 9)
-            self.process.wait()
-            self.process = None
-
-
-@pytest.mark.slow
-def test_server_that_dies_and_comes_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from mlflow.tracking import MlflowClient
-
-    (tmp_path / "server").mkdir()
-    runs, server = tmp_path / "runs", Server(tmp_path / "server")
-    folders = [write_run(runs, seed) for seed in range(4)]
-    try:
-        server.start()
-        tracker = MlflowTracker(server.uri, runs)
-        tracker.start("run", 4)
-        tracker.mirror(folders[0])
-        tracker.mirror(folders[1])
-        assert not caplog.records
-        server.kill()
-        tracker.mirror(folders[2])
-        tracker.mirror(folders[3])
-        tracker.finish("finished")
-        assert len(caplog.records) == 1 and "sync" in caplog.text
-
-        server.start()
-        report = sync(runs, server.uri)
-        assert (report.mirrored, report.already, report.failed) == (2, 2, {})
-        assert sync(runs, server.uri).already == 4
-        client = MlflowClient(server.uri)
-        assert [len(children(client, folder)) for folder in folders] == [1, 1, 1, 1]
-        assert {item.path for item in client.list_artifacts(children(client, folders[3])[0].info.run_id)} >= {"result.json"}
-        assert not (runs / "mlartifacts").exists()
-    finally:
-        server.kill()
