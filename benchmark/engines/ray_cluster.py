@@ -37,6 +37,8 @@ RETRIES = 2
 """Further attempts of a run whose node or Ray worker died."""
 
 POLL_S = 0.2
+EVENTS_S, EVENTS_OF_ENDED_S = 5.0, 30.0
+"""Seconds to wait for events, while runs go on and when one has just ended: its last words come before its outcome."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class RayEngine:
         self._plugins: list[tuple[str, Files]] = []
         self._task: Any = None
         self._mailbox: Any = None
+        self._taking: Any = None
         self._ours = False
         self._capacity = Capacity(options.threads, self.gpus)
 
@@ -100,7 +103,8 @@ class RayEngine:
                     else:
                         out |= sent
                 ready, _ = ray.wait(list(out), timeout=POLL_S) if out else ([], [])
-                for event in self._events({item.job.key for item in out.values()}):
+                patience = EVENTS_OF_ENDED_S if ready else EVENTS_S
+                for event in self._events({item.job.key for item in out.values()}, patience):
                     on_event(event)
                 for ref in ready:
                     try:
@@ -128,7 +132,7 @@ class RayEngine:
 
         with contextlib.suppress(Exception):
             ray.kill(self._mailbox)
-        self._task = self._mailbox = None
+        self._task = self._mailbox = self._taking = None
         if self._ours:
             ray.shutdown()
             self._ours = False
@@ -240,13 +244,20 @@ class RayEngine:
             return outcome
         return dataclasses.replace(outcome, message=f"{outcome.message}, on node {answer['node']}; see {path}")
 
-    def _events(self, keys: set[str]) -> list[dict[str, Any]]:
-        """What the runs with these keys have said since the last look."""
+    def _events(self, keys: set[str], patience_s: float) -> list[dict[str, Any]]:
+        """What the runs with these keys have said since the last look; what a busy machine does not deliver in time comes with the next."""
         import ray
 
-        with contextlib.suppress(ray.exceptions.RayError):  # it restarts if its node dies
-            return [event for event in ray.get(self._mailbox.take.remote(), timeout=5.0) if event.get("run_key") in keys]
-        return []
+        if self._taking is None:
+            self._taking = self._mailbox.take.remote()
+        try:
+            taken = ray.get(self._taking, timeout=patience_s)
+        except ray.exceptions.GetTimeoutError:
+            return []
+        except ray.exceptions.RayError:  # it restarts if its node dies
+            taken = []
+        self._taking = None
+        return [event for event in taken if event.get("run_key") in keys]
 
 
 def _lost_message(item: _Out, error: _LostError) -> dict[str, Any]:

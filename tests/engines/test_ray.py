@@ -135,6 +135,28 @@ class Pretended:
         return {"outcome": {"key": ref[0], "status": end, "seconds": 1.0}, "files": {}, "node": "n", "log": b""}
 
 
+def test_events_that_come_late_are_not_lost(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the mailbox answers after the limit: the same answer is asked for again, and no other one is begun."""
+    from ray import exceptions
+
+    answers: list[Any] = [exceptions.GetTimeoutError(), [{"event": "start", "run_key": "k"}, {"event": "start", "run_key": "other"}]]
+    pretended = Pretended(monkeypatch, {})
+    engine, asked = pretended.engine(bench.options()), list[Any]()
+
+    def get(ref: Any, timeout: float) -> Any:
+        asked.append(ref)
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("ray.get", get)
+    monkeypatch.setattr(pretended, "remote", lambda: f"take {len(asked)}")
+    assert engine._events({"k"}, 5.0) == []
+    assert engine._events({"k"}, 5.0) == [{"event": "start", "run_key": "k"}]
+    assert asked == ["take 0", "take 0"]
+
+
 def losses() -> list[Exception]:
     from ray import exceptions
 
