@@ -251,6 +251,9 @@ def _database(url: str) -> tuple[BaseStorage, Drivers]:
             f"--storage {masked(url, url)} needs a database driver that is not installed; pip install 'noisy-label-benchmark[{extra}]'"
         ) from error
     except Exception as error:  # whatever SQLAlchemy, a database or the network raise
+        if "compatible with the table schema" in str(error):  # both note the version of their tables under one name
+            what = "tables of another Optuna, or of another program such as MLflow; give the studies a database of their own"
+            raise BenchmarkError(f"--storage {masked(url, url)} holds {what}") from None
         raise BenchmarkError(f"--storage {masked(url, url)} cannot be used: {one_line(error, url)}") from None
     return storage, ServerDrivers(storage)
 

@@ -390,3 +390,15 @@ def test_a_journal_that_goes_away_in_the_middle(plan, journal: Path, tmp_path: P
             shutil.rmtree(journal.parent)
         study.ask(1)
     assert "\n" not in str(caught.value) and str(journal) in str(caught.value)
+
+
+def test_a_database_of_mlflow_is_no_place_for_studies(tmp_path: Path) -> None:
+    """Both note the version of their tables in ``alembic_version``."""
+    path = tmp_path / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("create table alembic_version (version_num varchar(32) not null)")
+        database.execute("insert into alembic_version values ('5d2d30f0abce')")
+        database.commit()
+    with pytest.raises(BenchmarkError) as caught, open_storage(f"sqlite:///{path}", tmp_path):
+        pass
+    assert str(caught.value).endswith("give the studies a database of their own") and "\n" not in str(caught.value)
