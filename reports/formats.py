@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import unknown_name
 from reports.columns import Column
-from reports.escape import DAGGER, Escape, csv_cell, latex, markdown, one_line
+from reports.escape import DAGGER, Escape, latex, markdown, one_line
+from reports.machine import csv_text, plain
 from reports.tables import Comparison, Difference, Entry, Group, Summary
 
 if TYPE_CHECKING:
@@ -128,7 +126,7 @@ def _json(comparison: Comparison) -> str:
         "groups": [{**vars(group), "entries": [entry.method for entry in group.entries]} for group in comparison.groups],
         "runs": [{key: value for key, value in row.items() if key != "identity"} for row in comparison.runs],
     }
-    return json.dumps(_plain(document), indent=1, allow_nan=False) + "\n"
+    return json.dumps(plain(document), indent=1, allow_nan=False) + "\n"
 
 
 def _record(group: Group, entry: Entry) -> dict[str, Any]:
@@ -154,27 +152,13 @@ def _csv(comparison: Comparison) -> str:
         "diverged",
         "skipped",
     ]
-    output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\n")
-    writer.writerow([*names, *(f"{key}{part}" for key in keys for part in ("", " sd", " n")), *references])
+    rows: list[list[Any]] = []
     for group in comparison.groups:
         for entry in group.entries:
             record = _record(group, entry)
             numbers = [number for key in keys for number in vars(entry.values[key]).values()]
-            row = [*(record[name] for name in names), *numbers, *(group.references[key].mean for key in references)]
-            writer.writerow([csv_cell(value) for value in row])
-    return output.getvalue()
-
-
-def _plain(value: Any) -> Any:
-    """The same value of JSON's types: objects as dicts, tuples as lists, null for what is not finite."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return _plain(vars(value)) if isinstance(value, (Summary, Difference)) else value
+            rows.append([*(record[name] for name in names), *numbers, *(group.references[key].mean for key in references)])
+    return csv_text([*names, *(f"{key}{part}" for key in keys for part in ("", " sd", " n")), *references], rows)
 
 
 # --------------------------------------------------------------------------------------------------------------- pages

@@ -32,8 +32,10 @@ def add_to(app: typer.Typer) -> None:
     app.command("budget")(budget)
 
 
+@camp.takes_conditions
 def budget(
     *,
+    conditions: camp.Conditions,
     methods: grids.Methods = "alr",
     datasets: grids.Datasets = "digits",
     noise: grids.Noise = "0.4",
@@ -52,26 +54,7 @@ def budget(
     epochs: grids.Epochs = None,
     sets: grids.Sets = None,
     features: grids.Features = "",
-    runs: opt.Runs = Path("runs"),
-    jobs: camp.Jobs = None,
-    gpus: camp.Gpus = "",
-    device: camp.Device = "auto",
-    threads: camp.Threads = 1,
-    timeout: camp.Timeout = None,
-    engine: camp.Engine = "auto",
-    address: camp.Address = None,
-    gpus_per_run: camp.GpusPerRun = None,
-    slurm: camp.Slurm = None,
-    plugin: opt.Plugins = None,
-    data_root: opt.DataRoot = None,
-    tracking_uri: opt.TrackingUri = None,
-    no_tracking: camp.NoTracking = False,
-    stale: camp.Stale = "rerun",
-    retry_failed: camp.RetryFailed = False,
     skip_bad: grids.SkipBad = False,
-    dry_run: camp.DryRun = False,
-    fmt: opt.Format = "table",
-    quiet: camp.Quiet = False,
 ) -> int:
     """Compare ways to spend an annotator's time.
 
@@ -80,28 +63,9 @@ def budget(
     """
     from benchmark.grammar import parse_settings
 
-    chosen = camp.engine_choice(engine, address, gpus_per_run, slurm)
-    conditions = camp.Conditions(
-        runs,
-        jobs,
-        gpus,
-        device,
-        threads,
-        timeout,
-        plugin,
-        data_root,
-        tracking_uri,
-        no_tracking,
-        stale,
-        retry_failed,
-        dry_run,
-        fmt,
-        quiet,
-        chosen,
-    )
     amounts = read_budgets(budgets)
     opt.check_out(out)
-    registry = opt.registry_of(plugin)
+    registry = opt.registry_of(conditions.plugins)
     opt.check_choice("--metric", metric, _metrics())
     asked = None if strategies is None else read_strategies(strategies)
     clean = None if reference == "none" else _read_reference(reference)
@@ -119,22 +83,22 @@ def budget(
             skip_bad=skip_bad,
         )
         compared = with_strategies(registry, parse_settings(methods, what="--methods"), asked, amounts, grid.overrides)
-        cells, references = _cells(registry, grid, compared, clean, data_root)
+        cells, references = _cells(registry, grid, compared, clean, conditions.data_root)
     every = list({spec.key(): spec for spec in (*cells, *references)}.values())
     plan = camp.make_plan(registry, every, conditions, told)
     camp.announce(plan, _what(cells, clean, len(every)), conditions)
-    if dry_run:
+    if conditions.dry_run:
         return 0
     camp.make_data_ready(plan, registry, conditions, told)
     with aside(), warnings_shown(told):
-        _check_amounts(plan, registry, amounts, data_root)
+        _check_amounts(plan, registry, amounts, conditions.data_root)
     campaign = camp.execute(plan, conditions, told)
     if not campaign.interrupted:
         report = _report(campaign, cells, references, metric, grid.seeds)
         if report is not None:
-            _print(report, fmt)
+            _print(report, conditions.fmt)
             written = [] if out is None else _write(report, out)
-            for path in written if not quiet else []:
+            for path in written if not conditions.quiet else []:
                 note(f"written: {path}")
     return camp.conclude(campaign, conditions)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,11 +104,50 @@ class Conditions:
         return worker_options(self.runs, device, self.threads, self.data_root, self.plugins, timeout=self.timeout, stale=self.stale)
 
 
-def engine_choice(name: str, address: str | None, gpus_per_run: float | None, slurm: Sequence[str] | None) -> EngineChoice:
-    """The engine of ``--engine``, ``--address``, ``--gpus-per-run`` and ``--slurm``, checked."""
+def conditions_of(
+    *,
+    runs: opt.Runs = Path("runs"),
+    jobs: Jobs = None,
+    gpus: Gpus = "",
+    device: Device = "auto",
+    threads: Threads = 1,
+    timeout: Timeout = None,
+    engine: Engine = "auto",
+    address: Address = None,
+    gpus_per_run: GpusPerRun = None,
+    slurm: Slurm = None,
+    plugin: opt.Plugins = None,
+    data_root: opt.DataRoot = None,
+    tracking_uri: opt.TrackingUri = None,
+    no_tracking: NoTracking = False,
+    stale: Stale = "rerun",
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
+    fmt: opt.Format = "table",
+    quiet: Quiet = False,
+) -> Conditions:
+    """The options of every command that runs cells, checked."""
     from benchmark.engines.choice import parse_slurm
 
-    return EngineChoice(name, address, gpus_per_run, parse_slurm(slurm or ()))
+    place = EngineChoice(engine, address, gpus_per_run, parse_slurm(slurm or ()))
+    how = (tracking_uri, no_tracking, stale, retry_failed, dry_run, fmt, quiet, place)
+    return Conditions(runs, jobs, gpus, device, threads, timeout, plugin, data_root, *how)
+
+
+def takes_conditions(command: Callable[..., int]) -> Callable[..., int]:
+    """A command that takes ``conditions`` as one that has the options of :func:`conditions_of` after its own, as Typer reads them."""
+    own = [parameter for name, parameter in inspect.signature(command, eval_str=True).parameters.items() if name != "conditions"]
+    shared = inspect.signature(conditions_of, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def call(**values: Any) -> int:
+        conditions = conditions_of(**{name: values.pop(name) for name in shared})
+        return command(conditions=conditions, **values)
+
+    parameters = [*own, *shared.values()]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
 
 
 def folder_costs(conditions: Conditions) -> FolderCosts:

@@ -51,8 +51,10 @@ def add_to(app: typer.Typer) -> None:
     app.command("worker")(worker)
 
 
+@camp.takes_conditions
 def run(
     *,
+    conditions: camp.Conditions,
     task: grids.Task = "",
     methods: RunMethods = None,
     datasets: RunDatasets = None,
@@ -63,26 +65,7 @@ def run(
     sets: grids.Sets = None,
     baseline: RunBaseline = None,
     features: grids.Features = "",
-    runs: opt.Runs = Path("runs"),
-    jobs: camp.Jobs = None,
-    gpus: camp.Gpus = "",
-    device: camp.Device = "auto",
-    threads: camp.Threads = 1,
-    timeout: camp.Timeout = None,
-    engine: camp.Engine = "auto",
-    address: camp.Address = None,
-    gpus_per_run: camp.GpusPerRun = None,
-    slurm: camp.Slurm = None,
-    plugin: opt.Plugins = None,
-    data_root: opt.DataRoot = None,
-    tracking_uri: opt.TrackingUri = None,
-    no_tracking: camp.NoTracking = False,
-    stale: camp.Stale = "rerun",
-    retry_failed: camp.RetryFailed = False,
     skip_bad: grids.SkipBad = False,
-    dry_run: camp.DryRun = False,
-    fmt: opt.Format = "table",
-    quiet: camp.Quiet = False,
 ) -> int:
     """Run and compare methods × data × noise × seeds.
 
@@ -91,26 +74,7 @@ def run(
     """
     from benchmark.grammar import parse_settings
 
-    chosen = camp.engine_choice(engine, address, gpus_per_run, slurm)
-    conditions = camp.Conditions(
-        runs,
-        jobs,
-        gpus,
-        device,
-        threads,
-        timeout,
-        plugin,
-        data_root,
-        tracking_uri,
-        no_tracking,
-        stale,
-        retry_failed,
-        dry_run,
-        fmt,
-        quiet,
-        chosen,
-    )
-    registry = opt.registry_of(plugin)
+    registry = opt.registry_of(conditions.plugins)
     task = grids.chosen_task(registry, task, dataset=datasets, method=methods, noise=noise)
     usual = TASKS[task]
     methods, datasets, noise = methods or usual.methods, datasets or usual.datasets, noise or usual.noise
@@ -131,15 +95,15 @@ def run(
             skip_bad=skip_bad,
             task=task,
         )
-        cells = grid.cells(registry, compared, data_root)
+        cells = grid.cells(registry, compared, conditions.data_root)
     plan = camp.make_plan(registry, cells, conditions, told)
     camp.announce(plan, _product(plan, added), conditions)
-    if dry_run:
+    if conditions.dry_run:
         return 0
     camp.make_data_ready(plan, registry, conditions, told)
     campaign = camp.execute(plan, conditions, told)
     if not campaign.interrupted:
-        _print_results(campaign, floor, fmt)
+        _print_results(campaign, floor, conditions.fmt)
     return camp.conclude(campaign, conditions)
 
 

@@ -37,8 +37,10 @@ def add_to(app: typer.Typer) -> None:
     app.command("sweep")(sweep)
 
 
+@camp.takes_conditions
 def sweep(
     *,
+    conditions: camp.Conditions,
     preset: Annotated[str, typer.Option("--preset", metavar="NAME|FILE", help="A question from sweeps/presets, or a TOML file.")] = "",
     task: grids.Task = "",
     methods: Annotated[str | None, _option("--methods", "LIST", "name[:preset][:key=value], …; what is set is not searched.")] = None,
@@ -65,35 +67,13 @@ def sweep(
     epochs: grids.Epochs = None,
     sets: grids.Sets = None,
     features: grids.Features = "",
-    runs: opt.Runs = Path("runs"),
-    jobs: camp.Jobs = None,
-    gpus: camp.Gpus = "",
-    device: camp.Device = "auto",
-    threads: camp.Threads = 1,
-    timeout: camp.Timeout = None,
-    engine: camp.Engine = "auto",
-    address: camp.Address = None,
-    gpus_per_run: camp.GpusPerRun = None,
-    slurm: camp.Slurm = None,
-    plugin: opt.Plugins = None,
-    data_root: opt.DataRoot = None,
-    tracking_uri: opt.TrackingUri = None,
-    no_tracking: camp.NoTracking = False,
-    stale: camp.Stale = "rerun",
-    retry_failed: camp.RetryFailed = False,
     skip_bad: grids.SkipBad = False,
-    dry_run: camp.DryRun = False,
-    fmt: opt.Format = "table",
-    quiet: camp.Quiet = False,
 ) -> int:
     """Tune every method with the same number of trials.
 
     A trial is scored on the noisy validation part. The best setting is then compared with the default on fresh seeds. Each trial is an
     ordinary run: cached, resumable, mirrored; the same command goes on where it was stopped.
     """
-    place = camp.engine_choice(engine, address, gpus_per_run, slurm)
-    how = (tracking_uri, no_tracking, stale, retry_failed, dry_run, fmt, quiet, place)
-    conditions = camp.Conditions(runs, jobs, gpus, device, threads, timeout, plugin, data_root, *how)
     opt.check_out(out)
     given = {
         "methods": methods, "datasets": datasets, "noise": noise, "trials": trials, "seeds": seeds, "fresh_seeds": fresh_seeds,
@@ -101,34 +81,34 @@ def sweep(
         "protocol": protocol, "epochs": epochs, "sets": sets,
     }  # fmt: skip
     chosen = with_preset(preset, given)
-    registry = opt.registry_of(plugin)
+    registry = opt.registry_of(conditions.plugins)
     question = Question.read(registry, chosen, task, features, skip_bad)
     told: set[str] = set()
     with aside(), warnings_shown(told):
-        searches = question.searches(registry, data_root)
-    if dry_run:
+        searches = question.searches(registry, conditions.data_root)
+    if conditions.dry_run:
         _announce(searches, question)
         _print_spaces(searches)
         return 0
     from sweeps.storage import open_storage
 
-    with aside(), warnings_shown(told), open_storage(storage, runs) as (kept, drivers):
+    with aside(), warnings_shown(told), open_storage(storage, conditions.runs) as (kept, drivers):
         from sweeps.search import Candidate
         from sweeps.study import Study
 
         candidates = [Candidate(Study(one.plan, kept, drivers, study), one.setting, question.task) for one in searches]
-        for candidate in candidates if retry_failed else ():
+        for candidate in candidates if conditions.retry_failed else ():
             candidate.study.retry_failed()
-        if not quiet:
+        if not conditions.quiet:
             _announce(searches, question)
         outcome = _play(candidates, searches, question, registry, conditions, told)
     if isinstance(outcome, int):
         return outcome
-    _print(outcome, fmt)
+    _print(outcome, conditions.fmt)
     for path in _write(outcome, out) if out is not None else []:
-        if not quiet:
+        if not conditions.quiet:
             note(f"written: {path}")
-    if not quiet:
+    if not conditions.quiet:
         note(_places(storage, conditions))
     return 1 if all(search.best is None and search.reason is None for search in outcome) else 0
 

@@ -14,14 +14,7 @@ RUN = ("run", "--methods", "works", "--quiet")
 REFERENCE = "python -m benchmark run --methods ce --baseline none --datasets toy --noise none --seeds 0-1 --epochs 1 --runs runs"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> str:

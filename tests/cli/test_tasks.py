@@ -64,14 +64,7 @@ class SlowMasks(MaskMethod):
 SMALL = ("--epochs", "1", "--device", "cpu", "--jobs", "1", "--no-tracking")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
