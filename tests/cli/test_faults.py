@@ -9,9 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import psutil
 import pytest
 
 from benchmark.cli import main
+from tests.waiting import wait_for
 
 RUN = ("run", "--methods", "works", "--baseline", "none")
 
@@ -269,14 +268,6 @@ def surroundings(**more: str) -> dict[str, str]:
 def command(deadly: Path, toys: Path, *more: str) -> list[str]:
     words = ["run", "--methods", "notes", "--baseline", "none", "--datasets", "toy", "--device", "cpu", "--no-tracking", "--jobs", "2"]
     return [sys.executable, "-m", "benchmark", *words, "--plugin", str(toys), "--plugin", str(deadly), *more]
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-    return found
 
 
 @pytest.mark.slow

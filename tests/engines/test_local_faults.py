@@ -18,6 +18,7 @@ from benchmark.engines import local
 from benchmark.engines.local import LocalEngine
 from benchmark.errors import BenchmarkError
 from benchmark.store import RunStore, Status
+from tests.waiting import gone, wait_for
 
 DRIVER = """
 import json, sys
@@ -33,21 +34,6 @@ print(*sorted({outcome.status for outcome in engine.run(jobs, lambda event: None
 
 def ignore(event: dict) -> None:
     pass
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-    return found
-
-
-def gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 @pytest.fixture

@@ -24,23 +24,9 @@ from benchmark.errors import BenchmarkError
 from benchmark.lease import Lease
 from benchmark.spec import SCHEMA
 from benchmark.store import RunStore, Status
+from tests.waiting import gone, wait_for
 
 pytest.importorskip("ray")
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-    return found
-
-
-def gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def ignore(event: dict) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from benchmark.cli import main
 from benchmark.tracking import MlflowTracker, read_results, sync
 from benchmark.tracking.record import read_record
+from tests.waiting import wait_for
 
 pytest.importorskip("mlflow")
 Writer = Callable[..., Path]
@@ -53,7 +53,7 @@ def dies_and_comes_back(server: Any, runs: Path, write_run: Writer, copies: Copi
     mirror.start("run", 4)
     for folder in folders[:2]:
         mirror.mirror(folder)
-    wait_for(lambda: all(run.data.tags.get("mirror") for folder in folders[:2] for run in copies(client, folder) or [None]))
+    wait_for(lambda: all(run and run.data.tags.get("mirror") for folder in folders[:2] for run in copies(client, folder) or [None]))
     assert not caplog.records
     server.kill()
     for folder in folders[2:]:
@@ -74,18 +74,6 @@ def dies_and_comes_back(server: Any, runs: Path, write_run: Writer, copies: Copi
     assert not (runs / "mlartifacts").exists()
     expected = [json.loads((folder / "result.json").read_bytes()) for folder in sorted(folders)]
     assert [result for result in read_results(runs, server.uri) if result in expected] == expected
-
-
-def wait_for(holds: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if holds():
-                return
-        except AttributeError:  # no copy yet
-            pass
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_server_on_sqlite(

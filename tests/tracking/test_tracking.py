@@ -21,6 +21,7 @@ from benchmark.tracking import MlflowTracker, NullTracker, make_tracker, sync
 from benchmark.tracking.command import Command, masked, masked_arguments
 from benchmark.tracking.mlflow_store import MlflowStore
 from benchmark.tracking.record import CUT, metric_name, read_record
+from tests.waiting import wait_for
 
 pytest.importorskip("mlflow")
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,13 +43,6 @@ def client(shared: Path) -> Any:
 
     MlflowStore(tracking.tracker.store_uri(None, shared), shared)
     return MlflowClient(tracking.tracker.store_uri(None, shared))
-
-
-def wait_for(holds: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def mirror(shared: Path, *folders: Path, command: str = "run", status: str = "finished") -> MlflowTracker:
