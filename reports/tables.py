@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from benchmark.errors import unknown_name
 from benchmark.tasks import TASKS
 from reports.columns import COLUMNS_OF, WHERE_KNOWN, Column, column
+from reports.overall import Overall
+from reports.published import Published
 from reports.rows import Row
 
 __all__ = ["Comparison", "Difference", "Entry", "Group", "Summary", "compare"]
@@ -24,11 +26,17 @@ FEWEST_SEEDS_TO_TEST = 6
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean over ``n`` seeds and sample standard deviation (ddof = 1; None of a single seed)."""
+    """Mean over ``n`` seeds and sample standard deviation (ddof = 1; None of a single seed).
+
+    Attributes:
+        low, high: 95 % bootstrap interval of the mean (percentiles, the seeds drawn with replacement); None of a single seed.
+    """
 
     mean: float | None
     sd: float | None
     n: int
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,10 @@ class Entry:
         oracle: the truths the method was told. stale: the code of some run has changed since.
         tuned: how many trials chose its setting, empty for one that nobody searched.
         diverged, skipped: how many runs did so. reasons: why, each text once.
+        close: not separable from the best of the group: the simultaneous 95 % interval (Student's t, Bonferroni over the others) of
+            the paired difference in the rank metric holds zero; None for the best, the unranked, and where there is one seed.
+        run_keys: of the runs behind the numbers, in the order of ``seeds``.
+        published: figures of others for the same data, noise, method and backbone.
     """
 
     method: str
@@ -58,6 +70,9 @@ class Entry:
     diverged: int = 0
     skipped: int = 0
     reasons: tuple[str, ...] = ()
+    close: bool | None = None
+    run_keys: tuple[str, ...] = ()
+    published: tuple[Published, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,8 @@ class Group:
 
     Attributes:
         seeds: the reference seeds. left_out: other seeds that some method has.
+        family: the noise model with all its parameters but the rate, e.g. ``symmetric``; conditions of one family differ in the rate alone.
+        rate: the noise's nominal rate, 0 without noise, None where the model has none.
         solvable: False when some draw of the noise leaves the true class no longer the most likely given label.
         entries: by rank, then the unranked by name.
         references: key of the trivial scorer's value → summary over all runs, which share their noise.
@@ -99,6 +116,8 @@ class Group:
     entries: tuple[Entry, ...]
     references: Mapping[str, Summary]
     differences: tuple[Difference, ...]
+    family: str = ""
+    rate: float | None = None
 
     def best(self, column: Column) -> frozenset[str]:
         """Methods with the best mean of a column, among the ranked whose mean is over all seeds; empty with one method."""
@@ -117,6 +136,8 @@ class Comparison:
     baseline: str
     groups: tuple[Group, ...]
     runs: tuple[Row, ...]
+    task: str = "classification"
+    overall: Overall | None = None
 
     def shown(self) -> tuple[Column, ...]:
         """The columns for a terminal or a page, the rank metric among them."""
