@@ -11,7 +11,7 @@ from benchmark.errors import unknown_name
 from benchmark.spec import TUNED, TrainingProtocol, canonical_json
 from benchmark.tasks import TASKS
 
-__all__ = ["Row", "flatten", "flatten_all", "select"]
+__all__ = ["Row", "flatten", "flatten_all", "full_label", "protocol_label", "select"]
 
 Row = dict[str, Any]
 NAMES = ("dataset", "noise", "method")
@@ -33,12 +33,13 @@ def flatten(result: Mapping[str, Any], *, stale: bool | None = None) -> Row:
         - ``cost/…``, ``epochs/…``, ``noise/…`` and ``diagnostics/…``: the numbers of those parts of the result;
         - the marks ``oracle`` (list of the truths used), ``stale`` (bool) and ``solvable`` (False where the true class is
           no longer the most likely given label, None where that is unknown);
+        - ``host``: the hardware and the versions it ran with, ``commit``: that of this program, empty where unknown;
         - ``spec``: the whole specification, and ``identity``, one text each for what ``method`` and ``cell`` (data, noise
           and protocol) stand for. Short names are for reading: two sets of images may share one.
     """
     spec = dict(result["spec"])
     labels = spec.get("labels") or {}
-    row: Row = {name: str(labels.get(name) or _full_label(spec[name])) for name in NAMES}
+    row: Row = {name: str(labels.get(name) or full_label(spec[name])) for name in NAMES}
     row["task"] = str((result.get("data") or {}).get("task") or "classification")
     row["protocol"] = protocol_label(spec["protocol"], row["task"])
     row.update(seed=int(spec["seed"]), run_key=result.get("run_key"), status=result.get("status", "done"), reason=result.get("reason"))
@@ -51,6 +52,7 @@ def flatten(result: Mapping[str, Any], *, stale: bool | None = None) -> Row:
     cell = {"dataset": spec["dataset"], "noise": spec["noise"], "protocol": shared}
     row["identity"] = {"method": canonical_json(spec["method"]), "cell": canonical_json(cell)}
     row["spec"] = spec
+    row["host"], row["commit"] = _host(result.get("host") or {}), str((result.get("host") or {}).get("git_commit") or "")
     for group, values in (result.get("metrics") or {}).items():
         row.update({f"{group}/{name}": _number(value) for name, value in values.items()})
     for part in ("cost", "epochs", "noise", "diagnostics"):
@@ -126,8 +128,18 @@ def _meaning(row: Row, name: str) -> str:
     return canonical_json({key: value for key, value in spec.items() if key != "name"} if name == "protocol" else spec)
 
 
-def _full_label(plugin: Mapping[str, Any]) -> str:
+def full_label(plugin: Mapping[str, Any]) -> str:
     return ":".join([str(plugin["name"])] + [f"{key}={value}" for key, value in (plugin.get("params") or {}).items()])
+
+
+def _host(host: Mapping[str, Any]) -> str:
+    """Device, threads, system and versions in one line; never the machine's name, which is its owner's business."""
+    threads = host.get("threads")
+    parts = [str(host[key]) for key in ("device",) if host.get(key)]
+    parts += [f"{threads} thread{'s' if threads != 1 else ''} a run"] if threads else []
+    parts += [str(host["platform"])] if host.get("platform") else []
+    versions = {"benchmark": host.get("benchmark"), "Python": host.get("python"), **(host.get("versions") or {})}
+    return ", ".join([*parts, *(f"{name} {version}" for name, version in versions.items() if version)])
 
 
 def _number(value: Any) -> float | int | None:
