@@ -59,10 +59,10 @@ def test_masks_are_ranked_by_dice_against_their_own_baseline() -> None:
 def test_distances_are_pixels_and_shares_are_percent() -> None:
     found = compare(flatten_all([of_masks("seg_ce", hd95=3.25), of_masks("seg_cl", 0, 0.9, hd95=None)]))
     lines = {line.split("|")[1].strip().replace("\\", ""): line for line in render(found, "md").splitlines() if line.startswith("| ")}
-    assert [cell.strip() for cell in lines["method"].split("|")[3:8]] == ["Dice sel", "Dice last", "Dice best†", "HD95 px", "surface Dice"]
-    assert [cell.strip(" *") for cell in lines["seg_ce"].split("|")[3:8]] == ["80.0", "80.0", "80.0", "3.250", "70.0"]
-    assert lines["seg_cl"].split("|")[6].strip() == "–"
-    assert [cell.strip(" *") for cell in lines["seg_ce"].split("|")[11:12]] == ["80.0 → 90.0"]
+    assert [cell.strip() for cell in lines["method"].split("|")[3:8]] == ["Dice sel", "Dice last", "Dice last k", "Dice best†", "HD95 px"]
+    assert [cell.strip(" *") for cell in lines["seg_ce"].split("|")[3:9]] == ["80.0", "80.0", "80.0", "80.0", "3.250", "70.0"]
+    assert lines["seg_cl"].split("|")[7].strip() == "–"
+    assert [cell.strip(" *") for cell in lines["seg_ce"].split("|")[12:13]] == ["80.0 → 90.0"]
 
 
 @pytest.mark.parametrize(
