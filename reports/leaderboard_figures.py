@@ -18,6 +18,8 @@ from reports.leaderboard_trade import cost_figures, rule_figures
 
 __all__ = ["Drawn", "draw_all", "figures", "looks_of"]
 
+MOST_FIGURES = 12
+"""Of one kind and task: a page of hundreds is not looked at, and each takes half a second."""
 KINDS = (difference_figures, rank_figures, noise_figures, cost_figures, rule_figures)
 """In the order of a page: who is ahead overall, then why."""
 
@@ -55,7 +57,7 @@ def figures(chapter: Chapter, looks: Mapping[str, style.Look] | None = None) -> 
     comparison = chapter.comparison
     if looks is None:
         looks = style.looks(entry.method for group in comparison.groups for entry in group.entries)
-    found = [spec for kind in KINDS for spec in kind(comparison, looks)]
+    found = [spec for kind in KINDS for spec in _few(list(kind(comparison, looks)))]
     several = Counter(spec.stem for spec in found)
     seen: Counter[str] = Counter()
     for spec in found:
@@ -64,6 +66,15 @@ def figures(chapter: Chapter, looks: Mapping[str, style.Look] | None = None) -> 
         stem = re.sub(r"[^a-z0-9]+", "_", chapter.task.lower()).strip("_") or "task"
         numbered = {"stem": f"{stem}-{spec.stem}-{number}", "title": f"{spec.title} ({number} of {count})"}
         yield replace(spec, **numbered) if count > 1 else replace(spec, stem=f"{stem}-{spec.stem}")
+
+
+def _few(specs: list[Spec]) -> list[Spec]:
+    """At most :data:`MOST_FIGURES`; the last says how many are missing."""
+    left = len(specs) - MOST_FIGURES
+    if left <= 0:
+        return specs
+    *kept, last = specs[:MOST_FIGURES]
+    return [*kept, replace(last, caption=f"{last.caption} {left} more figures of this kind are not drawn; the tables have their numbers.")]
 
 
 def draw_all(board: Board, folder: Path) -> list[Drawn]:

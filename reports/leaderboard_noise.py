@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reports import style
 from reports.escape import one_line
-from reports.leaderboard_parts import Spec, cut, cut_note, keys_of, legend, metric, ordered, pages, scaled, seeds_of, whole, words
+from reports.leaderboard_parts import OTHERS, Spec, cut, cut_note, keys_of, legend, metric, ordered, pages, scaled, seeds_of, whole, words
 from reports.tables import Comparison, Group, Summary
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ __all__ = ["Section", "noise_figures", "sections"]
 ACROSS, PANEL = 3, (3.0, 2.3)
 """Sections beside each other; width and height of a panel in inches."""
 MOST_PANELS = 12
+MOST_LINES = 10
+"""Methods a figure names; the baseline stands in each, the others are grey."""
 MOST_BANDS = 6
 """With more methods the intervals are bars."""
 BAND = 0.13
 """Opacity of a band."""
 APART = 0.35
 """What the points of a rate span, as a share of the distance between rates, where intervals are bars."""
-TITLE_WIDTH = 40
+TITLE_WIDTH = 32
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,13 @@ def sections(comparison: Comparison) -> list[Section]:
             clean.setdefault((group.dataset, group.protocol), group)
         if group.rate is not None:
             families.setdefault((group.dataset, group.family, group.protocol), {}).setdefault(group.rate, group)
-    found = []
+    found: list[tuple[tuple[str, str, str], tuple[Group, ...]]] = []
     for (dataset, family, protocol), rates in families.items():
-        if any(rates):  # not the clean ones alone
-            known = {0.0: clean[dataset, protocol], **rates} if (dataset, protocol) in clean else rates
-            if len(known) > 1:
-                title = one_line(f"{dataset} · {family} · {protocol}")
-                found.append(Section(title, tuple(known[rate] for rate in sorted(known))))
-    return found
+        known = {0.0: clean[dataset, protocol], **rates} if (dataset, protocol) in clean else rates
+        if any(rates) and len(known) > 1:  # not the clean ones alone
+            found.append(((dataset, family, protocol), tuple(known[rate] for rate in sorted(known))))
+    alike = len({protocol for (_, _, protocol), _ in found}) == 1
+    return [Section(one_line(" · ".join(names[:2] if alike else names)), groups) for names, groups in found]
 
 
 def noise_figures(comparison: Comparison, looks: Mapping[str, style.Look]) -> Iterator[Spec]:
@@ -76,9 +78,18 @@ def noise_figures(comparison: Comparison, looks: Mapping[str, style.Look]) -> It
         keys.append(comparison.rank.key)
     drawn = [section for section in sections(comparison) if any(_drawable(section, key) for key in keys)]
     for page in pages(drawn, max(MOST_PANELS // len(keys) // ACROSS, 1) * ACROSS):
-        names = cut(name for name in ordered(comparison) if any(section.points(name, key) for section in page for key in keys))
-        draw = functools.partial(_draw, comparison, page, keys, names, looks)
-        yield Spec("noise", "The metric over the noise rate", _caption(page, keys, names), _alt(comparison, page, keys[0], names), draw)
+        every = [name for name in ordered(comparison) if any(section.points(name, key) for section in page for key in keys)]
+        base = [
+            entry.method for section in page for group in section.groups for entry in group.entries if comparison.baseline == entry.method
+        ]
+        for part in pages(every, MOST_LINES):
+            names = cut([*part, *(name for name in base[:1] if name not in part)])
+            others = [name for name in every if name not in names]
+            draw = functools.partial(_draw, comparison, page, keys, names, others, looks)
+            caption = _caption(page, keys, names)
+            if others:
+                caption += f" Grey: the {len(others)} methods that the other figures name."
+            yield Spec("noise", "The metric over the noise rate", caption + cut_note(names), _alt(comparison, page, keys[0], names), draw)
 
 
 def _drawable(section: Section, key: str) -> bool:
@@ -98,7 +109,7 @@ def _caption(page: Sequence[Section], keys: Sequence[str], names: Mapping[str, s
     unsolvable = sorted({one_line(group.noise) for section in page for group in section.groups if not group.solvable})
     if unsolvable:
         text += f" With {', '.join(unsolvable)} the true class is not the most likely given label."
-    return text + cut_note(names)
+    return text
 
 
 def _alt(comparison: Comparison, page: Sequence[Section], key: str, names: Mapping[str, str]) -> str:
@@ -115,7 +126,12 @@ def _alt(comparison: Comparison, page: Sequence[Section], key: str, names: Mappi
 
 
 def _draw(
-    comparison: Comparison, page: Sequence[Section], keys: Sequence[str], names: Mapping[str, str], looks: Mapping[str, style.Look]
+    comparison: Comparison,
+    page: Sequence[Section],
+    keys: Sequence[str],
+    names: Mapping[str, str],
+    others: Sequence[str],
+    looks: Mapping[str, style.Look],
 ) -> Figure:
     across = 2 if len(page) == 4 else min(ACROSS, len(page))
     blocks = math.ceil(len(page) / across)
@@ -125,11 +141,14 @@ def _draw(
         for row, (ax, key) in enumerate(zip(panels, keys, strict=True)):
             title = textwrap.fill(section.title, TITLE_WIDTH) if row == 0 else ""
             y = textwrap.fill(words(key), 26) if number % across == 0 else ""
-            style.bare_axes(ax, title=title, x="noise rate" if row == len(keys) - 1 else "", y=y)
+            style.bare_axes(ax, title=title, x="noise rate (%)" if row == len(keys) - 1 else "", y=y)
+            for name in others:
+                points = section.points(name, key)
+                ax.plot([rate for rate, _ in points], [summary.mean or 0.0 for _, summary in points], zorder=1, **OTHERS)
             _lines(ax, section, key, names, looks)
             if metric(comparison, key).percent:
                 style.percent_axis(ax.yaxis)
-            style.percent_axis(ax.xaxis)
+            ax.xaxis.set_major_formatter(lambda rate, _position: f"{100 * rate:.3g}")
             ax.set_xticks(sorted({group.rate or 0.0 for group in section.groups}))
         alike = [ax for ax, key in zip(panels, keys, strict=True) if key.rpartition("/")[2] == keys[0].rpartition("/")[2]]
         low, high = (pick(ax.get_ylim()[end] for ax in alike) for end, pick in ((0, min), (1, max)))
@@ -138,13 +157,13 @@ def _draw(
     for ax in axes:
         if not ax.lines:
             ax.remove()
-    legend(figure, names, looks, lines=True)
+    legend(figure, names, looks, lines=True, others=f"{len(others)} others" if others else "")
     return figure
 
 
 def _lines(ax: Axes, section: Section, key: str, names: Mapping[str, str], looks: Mapping[str, style.Look]) -> None:
     rates = [group.rate or 0.0 for group in section.groups]
-    gap = min(after - before for before, after in zip(rates, rates[1:], strict=False))
+    gap = min(after - before for before, after in itertools.pairwise(rates))
     many = len(names) > MOST_BANDS
     for place, name in enumerate(names):
         points = section.points(name, key)
@@ -152,11 +171,15 @@ def _lines(ax: Axes, section: Section, key: str, names: Mapping[str, str], looks
         x, y = [rate + shift for rate, _ in points], [summary.mean or 0.0 for _, summary in points]
         look, above = looks[name], 3 - place / len(names)
         ax.plot(x, y, markersize=3.2 if many else 4.0, linewidth=1.0 if many else 1.4, zorder=above, **look.line())
-        known = [(at, s.mean or 0.0, s.low, s.high) for at, (_, s) in zip(x, points, strict=True) if s.low is not None and s.high is not None]
+        known = [
+            (at, s.mean or 0.0, s.low, s.high) for at, (_, s) in zip(x, points, strict=True) if s.low is not None and s.high is not None
+        ]
         if many and known:
-            ends: Any = [[mean - low for _, mean, low, _ in known], [high - mean for _, mean, _, high in known]]
-            at, mean = [one[0] for one in known], [one[1] for one in known]
-            ax.errorbar(at, mean, yerr=ends, fmt="none", ecolor=look.colour, elinewidth=0.7, alpha=0.6, zorder=1.5)
+            ends = [(low, high, math.nan) for _, _, low, high in known]  # one broken line is a tenth of the file that error bars are
+            at = [one[0] for one in known for _ in range(3)]
+            ax.plot(at, [y for one in ends for y in one], color=look.colour, linewidth=0.7, alpha=0.6, zorder=1.5, label="interval")
         elif known:
             at = [one[0] for one in known]
-            ax.fill_between(at, [one[2] for one in known], [one[3] for one in known], color=look.colour, alpha=BAND, linewidth=0, zorder=1.5)
+            ax.fill_between(
+                at, [one[2] for one in known], [one[3] for one in known], color=look.colour, alpha=BAND, linewidth=0, zorder=1.5
+            )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.tasks import TASKS
 from reports import style
@@ -17,13 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "Spec", "conditions", "cut", "cut_note", "headline", "keys_of", "legend", "metric", "ordered", "pages", "scaled", "seeds_of", "standing",
-    "value", "whole",
+    "INCHES_A_CHARACTER", "OTHERS", "RULES", "Spec", "conditions", "cut", "cut_note", "headline", "keys_of", "legend", "metric", "ordered",
+    "pages", "scaled", "seeds_of", "standing", "value", "whole", "words",
 ]  # fmt: skip
 
 NAME_WIDTH = 30
 """Characters of a method's name in a figure."""
-LEGEND_ROWS = 22
+LEGEND_ROW = 0.175
+"""Inches a name takes in the legend, downward."""
+INCHES_A_CHARACTER = 0.066
+"""Of the font of legends and labels, as wide as it gets."""
+OTHERS: dict[str, Any] = {"color": "#CFCFCF", "linewidth": 0.7}
+"""Lines of methods that another figure names."""
 RULES = {"last": "last epoch", "last_k": "mean of the last k epochs", "selected": "epoch chosen by noisy validation", "best": "best epoch†"}
 """Group of a key → how its epoch was chosen. The dagger marks what needs the truth."""
 T = TypeVar("T")
@@ -114,10 +120,8 @@ def standing(group: Group) -> list[Entry]:
 
 def ordered(comparison: Comparison) -> list[str]:
     """All methods, the best first: by standings where they are known, else by the mean of the ranks there are; the unranked by name."""
-    if comparison.overall is not None:
-        known = [one.method for one in comparison.overall.standings if one.average_rank is not None]
-    else:
-        known = []
+    standings = () if comparison.overall is None else comparison.overall.standings
+    known = [one.method for one in standings if one.average_rank is not None]
     ranks: dict[str, list[float]] = {}
     for group in comparison.groups:
         for entry in group.entries:
@@ -144,15 +148,24 @@ def pages(items: Sequence[T], most: int) -> list[Sequence[T]]:
     """The items in order on pages of nearly equal length, none longer than ``most``."""
     count = math.ceil(len(items) / most)
     edges = [round(len(items) * page / count) for page in range(count + 1)] if count else [0]
-    return [items[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [items[start:end] for start, end in itertools.pairwise(edges)]
 
 
-def legend(figure: Figure, names: Mapping[str, str], looks: Mapping[str, style.Look], *, lines: bool) -> None:
-    """Methods and how they look, to the right of all panels."""
+def legend(figure: Figure, names: Mapping[str, str], looks: Mapping[str, style.Look], *, lines: bool, others: str = "") -> None:
+    """Methods and how they look, to the right of all panels; the figure grows by what that takes.
+
+    Args:
+        others: what :data:`OTHERS` stand for; empty where there are none.
+    """
     from matplotlib.lines import Line2D
 
     # handles and labels as lists: a name that begins with an underscore would be left out otherwise
     handles = [Line2D([], [], markersize=4.5, **(looks[name].line() if lines else looks[name].point())) for name in names]
-    rows = max(LEGEND_ROWS, round(figure.get_figheight() / 0.18))
-    columns = math.ceil(len(names) / rows)
-    figure.legend(handles, list(names.values()), loc="outside right upper", ncols=columns, handlelength=3.0 if lines else 1.2)
+    labels = list(names.values())
+    if others:
+        handles, labels = [*handles, Line2D([], [], **OTHERS)], [*labels, others]
+    columns = math.ceil(len(labels) / int(figure.get_figheight() / LEGEND_ROW))
+    length = 3.0 if lines else 1.2
+    room = columns * (0.4 + 0.11 * length + INCHES_A_CHARACTER * max(len(label) for label in labels))
+    figure.set_figwidth(figure.get_figwidth() + room)
+    figure.legend(handles, labels, loc="outside right upper", ncols=columns, handlelength=length)

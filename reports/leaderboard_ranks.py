@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports import style
-from reports.leaderboard_parts import Spec, conditions, cut, cut_note, ordered, pages, seeds_of, standing, words
+from reports.leaderboard_parts import INCHES_A_CHARACTER, Spec, conditions, cut, cut_note, ordered, pages, seeds_of, standing, words
 from reports.overall import Overall, Standing
-from reports.tables import Comparison, Group
+from reports.tables import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +22,8 @@ MOST_ROWS, MOST_COLUMNS = 25, 24
 CELL = (0.36, 0.23)
 """Width and height in inches."""
 CONDITION_WIDTH = 44
+LABEL = 0.042
+"""Inches that a character of a slanted label takes to the right, and upward."""
 ROW, BAR = 0.2, 0.09
 """Inches a name and a clique take below the axis of a critical-difference diagram."""
 SHOWN_IN_ALT = 5
@@ -43,7 +44,9 @@ def rank_figures(comparison: Comparison, _looks: Mapping[str, style.Look]) -> It
             short = cut(rows)
             ranks = [[table[column].get(name) for column in columns] for name in rows]
             caption = f"Rank by {words(comparison.rank.key)} within each condition, means over {seeds_of(len(groups[c].seeds) for c in columns)}; "
-            caption += f"1 is best, ties share the average. {len(names)} methods, {len(groups)} conditions{f' of {shared}' if shared else ''}."
+            caption += (
+                f"1 is best, ties share the average. {len(names)} methods, {len(groups)} conditions{f' of {shared}' if shared else ''}."
+            )
             if any(rank is None for row in ranks for rank in row):
                 caption += " Hatched: no result for every seed, and no rank."
             if average and comparison.overall is not None:
@@ -64,20 +67,23 @@ def _draw_heat(
     from matplotlib.figure import Figure
 
     beside = [average.get(name) for name in names]
-    extra = 2 if average else 0  # a gap, and the averages
-    values = np.array([[np.nan if rank is None else rank for rank in row] + [np.nan] * extra for row in ranks])
-    if average:
-        values[:, -1] = [np.nan if one is None else one for one in beside]
+    extra = [[one] for one in beside] if average else [[] for _ in names]
+    values = np.array([[np.nan if rank is None else rank for rank in (*row, *last)] for row, last in zip(ranks, extra, strict=True)])
     text = [[_number(value, 1 if average and column == len(row) - 1 else 0) for column, value in enumerate(row)] for row in values.tolist()]
-    titles = [textwrap.shorten(label, CONDITION_WIDTH, placeholder="…") if " " in label else label[:CONDITION_WIDTH] for label in labels]
-    size = (2.4 + CELL[0] * values.shape[1], 2.2 + CELL[1] * values.shape[0])
+    titles = [label if len(label) <= CONDITION_WIDTH else f"{label[: CONDITION_WIDTH - 1]}…" for label in labels]
+    titles += ["average rank"] if average else []
+    left = 0.3 + INCHES_A_CHARACTER * max(len(name) for name in names.values())
+    slanted = [LABEL * len(title) for title in titles]
+    right = max(reach - CELL[0] * (len(titles) - column - 0.5) for column, reach in enumerate(slanted))
+    size = (left + max(right, 0.1) + CELL[0] * values.shape[1], 0.3 + max(slanted) + CELL[1] * values.shape[0])
     figure = Figure(figsize=size, layout="constrained")
     ax = figure.add_subplot()
-    shown: Any = {"cmap": "crest", "vmin": 1, "vmax": max(worst, 2), "linewidths": 0.6, "linecolor": "white", "annot_kws": {"size": 7}}
+    shown: Any = {"cmap": "crest_r", "vmin": 1, "vmax": max(worst, 2), "linewidths": 0.6, "linecolor": "white", "annot_kws": {"size": 7}}
     seaborn.heatmap(values, ax=ax, annot=np.array(text), fmt="", cbar=False, **shown)
-    _mark_gaps(ax, values, gap=values.shape[1] - 2 if average else None)
-    places = [column + 0.5 for column in range(len(titles))] + ([values.shape[1] - 0.5] if average else [])
-    ax.set_xticks(places, [*titles, "average rank"] if average else titles, rotation=45, ha="left", rotation_mode="anchor", fontsize=7)
+    _mark_gaps(ax, values)
+    if average:
+        ax.axvline(len(labels), color="white", linewidth=6)
+    ax.set_xticks([column + 0.5 for column in range(len(titles))], titles, rotation=45, ha="left", rotation_mode="anchor", fontsize=7)
     ax.set_yticks([row + 0.5 for row in range(len(names))], list(names.values()), rotation=0, fontsize=7.5)
     ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     ax.grid(visible=False)
@@ -88,13 +94,13 @@ def _number(value: float, digits: int) -> str:
     return "" if value != value else f"{value:.{digits}f}" if digits or value % 1 == 0 else f"{value:g}"
 
 
-def _mark_gaps(ax: Axes, values: Any, gap: int | None) -> None:
-    """Grey, hatched, with a dash, wherever there is no rank; nothing in the column between ranks and averages."""
+def _mark_gaps(ax: Axes, values: Any) -> None:
+    """Grey, hatched, with a dash, wherever there is no rank."""
     from matplotlib.patches import Rectangle
 
     for row, line in enumerate(values.tolist()):
         for column, value in enumerate(line):
-            if value != value and column != gap:
+            if value != value:
                 look: Any = {"facecolor": "#F0F0F0", "edgecolor": "#C4C4C4", "hatch": "/////", "linewidth": 0}
                 ax.add_patch(Rectangle((column + 0.04, row + 0.06), 0.92, 0.88, **look))
                 box = {"facecolor": "#F0F0F0", "linewidth": 0, "pad": 0.8}
@@ -122,7 +128,9 @@ def difference_figures(comparison: Comparison, looks: Mapping[str, style.Look]) 
     else:
         if overall.friedman is not None:
             caption += f"{overall.friedman.name}: p {_p(overall.friedman.p)}. "
-        test = {"nemenyi": "Nemenyi's test", "wilcoxon-holm": "Wilcoxon's test with Holm's correction"}.get(overall.posthoc, overall.posthoc)
+        test = {"nemenyi": "Nemenyi's test", "wilcoxon-holm": "Wilcoxon's test with Holm's correction"}.get(
+            overall.posthoc, overall.posthoc
+        )
         caption += f"Bars join methods of which no two differ at 0.05 by {test}. "
         if overall.critical_difference is not None:
             caption += f"CD = {overall.critical_difference:.2f}: average ranks farther apart than that differ. "
@@ -170,7 +178,8 @@ def _draw_differences(overall: Overall, shown: Sequence[Standing], names: Mappin
     ax = figure.add_subplot()
     ax.set_axis_off()
     ax.set(xlim=(1, count), ylim=(bottom, -above))
-    ticks = [t for t in MaxNLocator(nbins=min(count, 12), integer=True, min_n_ticks=2).tick_values(1, count) if 1 <= t <= count]
+    room = 0.04 * (count - 1)
+    ticks = [t for t in MaxNLocator(nbins=min(count, 12), integer=True).tick_values(1, count) if 1 + room < t < count - room]
     ax.plot([1, count], [0, 0], color=style.INK, linewidth=0.9, clip_on=False)
     for tick in dict.fromkeys((1, *ticks, count)):
         ax.plot([tick, tick], [0, -0.06], color=style.INK, linewidth=0.9, clip_on=False)

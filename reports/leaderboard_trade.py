@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import statistics
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,21 @@ from reports import style
 from reports.columns import Column
 from reports.escape import one_line
 from reports.leaderboard_parts import (
-    RULES, Spec, cut, cut_note, headline, keys_of, legend, metric, ordered, pages, scaled, seeds_of, standing, whole, words,
+    RULES,
+    Spec,
+    cut,
+    cut_note,
+    headline,
+    keys_of,
+    legend,
+    metric,
+    ordered,
+    pages,
+    scaled,
+    seeds_of,
+    standing,
+    whole,
+    words,
 )  # fmt: skip
 from reports.tables import Comparison, Group
 
@@ -26,9 +41,9 @@ __all__ = ["Shelf", "cost_figures", "front", "rule_figures", "shelves"]
 SECONDS = "cost/seconds"
 MOST_PANELS, PANEL, ONLY_PANEL = 6, (3.3, 2.7), (4.8, 3.5)
 """Of costs: a figure; width and height in inches."""
-MOST_ROWS, MOST_COLUMNS = 25, 3
-"""Of rules: methods and data sets a figure."""
-TITLE_WIDTH = 44
+MOST_ROWS, MOST_COLUMNS, MOST_SHELVES = 25, 3, 6
+"""Of rules: methods and data sets a figure; with more data sets than the last, one panel shows the mean over all conditions."""
+TITLE_WIDTH = 34
 DOTS = {"last": ("#6E6E6E", "v"), "last_k": ("#74B9F0", "s"), "selected": ("#000000", "o"), "best": ("#CC6677", "D")}
 """Group of a key → colour and marker of its dots."""
 
@@ -49,12 +64,15 @@ class Shelf:
     absent: tuple[str, ...]
 
 
-def shelves(comparison: Comparison, keys: Sequence[str]) -> list[Shelf]:
-    """By data set and protocol, in the order of the groups; a method counts where it has all ``keys``. At least two methods each."""
+def shelves(comparison: Comparison, keys: Sequence[str], *, together: bool = False) -> list[Shelf]:
+    """By data set and protocol, in the order of the groups, or one of all ``together``.
+
+    A method counts where it has all ``keys`` in all conditions; there are at least two methods in each.
+    """
     sets: dict[tuple[str, str], list[Group]] = {}
     for group in comparison.groups:
         if standing(group):
-            sets.setdefault((group.dataset, group.protocol), []).append(group)
+            sets.setdefault(("all conditions", "") if together else (group.dataset, group.protocol), []).append(group)
     found = []
     for (dataset, protocol), groups in sets.items():
         tables = [{entry.method: entry for entry in group.entries if entry.rank is not None} for group in groups]
@@ -71,7 +89,8 @@ def shelves(comparison: Comparison, keys: Sequence[str]) -> list[Shelf]:
         if len(compared) > 1:
             absent = tuple(name for name in every if name not in compared)
             seeds = tuple(len(group.seeds) for group in groups)
-            found.append(Shelf(one_line(f"{dataset} · {protocol}"), tuple(groups), means, seeds, absent))
+            title = dataset if len({protocol for _, protocol in sets}) == 1 else f"{dataset} · {protocol}"
+            found.append(Shelf(one_line(title), tuple(groups), means, seeds, absent))
     return found
 
 
@@ -127,15 +146,21 @@ def _draw_costs(page: Sequence[Shelf], column: Column, names: Mapping[str, str],
     for number, (ax, shelf) in enumerate(zip(axes, page, strict=True)):
         points = _points(shelf, column.key)
         best = front(points, column)
-        for place, name in enumerate(points):
+        for name in points:
             strong = name in best
-            ax.plot(*points[name], markersize=6 if strong else 5, alpha=1.0 if strong else 0.55, zorder=4 if strong else 3, **looks[name].point())
+            ax.plot(
+                *points[name],
+                markersize=6 if strong else 5,
+                alpha=1.0 if strong else 0.55,
+                zorder=4 if strong else 3,
+                **looks[name].point(),
+            )
         seconds, values = [points[name][0] for name in best], [points[name][1] for name in best]
         edge = max(x for x, _ in points.values())
         ax.plot([*seconds, max(edge, seconds[-1])], [*values, values[-1]], color=style.QUIET, linewidth=1, drawstyle="steps-post", zorder=2)
         y = words(column.key) if number % across == 0 else ""
         style.bare_axes(ax, title=textwrap.fill(shelf.title, TITLE_WIDTH), x="seconds of a run", y=textwrap.fill(y, 30))
-        ax.margins(x=0.12, y=0.12)
+        ax.margins(x=0.15, y=0.12)
         style.log_axis(ax.xaxis)
         if column.percent:
             style.percent_axis(ax.yaxis)
@@ -152,6 +177,9 @@ def _name_front(
     to_share = ax.transScale + ax.transLimits
     where = {name: (x * width, y * height) for name, (x, y) in ((name, to_share.transform(point)) for name, point in points.items())}
     boxes = [(x - 4, y - 4, x + 4, y + 4) for x, y in where.values()]
+    steps = [(where[one], where[other]) for one, other in itertools.pairwise(best)]
+    boxes += [(x, y - 0.5, after, y + 0.5) for (x, y), (after, _) in steps]
+    boxes += [(x - 0.5, min(y, after), x + 0.5, max(y, after)) for (_, y), (x, after) in steps]
     rows = (1, 0, -1) if better_up else (-1, 0, 1)  # where the front has nothing beyond it first
     for name in best:
         long, tall = 3.6 * len(names[name]), 8.0
@@ -177,11 +205,16 @@ def rule_figures(comparison: Comparison, looks: Mapping[str, style.Look]) -> Ite
     if len(keys) < 2:
         return
     column = metric(comparison, keys[0])
-    for page in pages(shelves(comparison, keys), MOST_COLUMNS):
+    drawn = shelves(comparison, keys)
+    if len(drawn) > MOST_SHELVES:
+        drawn = shelves(comparison, keys, together=True) or drawn
+    for page in pages(drawn, MOST_COLUMNS):
         on_page = [name for name in ordered(comparison) if any(name in shelf.means[keys[0]] for shelf in page)]
         for part in pages(on_page, MOST_ROWS):
             names = cut(part)
-            caption = f"{headline(comparison).replace('_', ' ').capitalize()} on the test part, means over the conditions in which methods are "
+            caption = (
+                f"{headline(comparison).replace('_', ' ').capitalize()} on the test part, means over the conditions in which methods are "
+            )
             caption += f"ranked ({_counted(page)}); no interval is drawn. Epoch: {'; '.join(RULES[key.partition('/')[0]] for key in keys)}."
             if any(key.startswith("best/") for key in keys):
                 caption += " † chosen with the truth: an upper bound, not a result."
@@ -212,16 +245,18 @@ def _draw_rules(page: Sequence[Shelf], column: Column, keys: Sequence[str], name
             if name in shelf.means[keys[0]]:
                 values = [shelf.means[key][name] for key in keys]
                 ax.plot([min(values), max(values)], [row, row], color="#BDBDBD", linewidth=1.2, zorder=1)
-        for key in keys:
+        for place, key in enumerate(keys):
             colour, marker = DOTS[key.partition("/")[0]]
-            known = [(shelf.means[key][name], row) for row, name in enumerate(rows) if name in shelf.means[key]]
+            shift = 0.1 * (place - (len(keys) - 1) / 2)  # lest equal dots hide one another
+            known = [(shelf.means[key][name], row + shift) for row, name in enumerate(rows) if name in shelf.means[key]]
             look: Any = {"color": colour, "marker": marker, "markeredgecolor": "white", "markeredgewidth": 0.4, "linestyle": "none"}
             ax.plot([x for x, _ in known], [y for _, y in known], markersize=5.5, zorder=3, label=RULES[key.partition("/")[0]], **look)
         x = f"{keys[0].rpartition('/')[2].replace('_', ' ')}, test part"
-        style.bare_axes(ax, title=textwrap.fill(shelf.title, 34), x=x)
+        style.bare_axes(ax, title=textwrap.fill(shelf.title, 28), x=x)
         ax.set_yticks(range(len(rows)), list(names.values()) if number == 0 else [""] * len(rows))
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.margins(x=0.06)
+        ax.locator_params(axis="x", nbins=4)
         ax.tick_params(axis="y", length=0)
         if column.percent:
             style.percent_axis(ax.xaxis)

@@ -34,12 +34,12 @@ FIXED = ("entropy", "least_confidence", "margin", "bald", "coreset", "label_qual
 
 METHODS: tuple[tuple[str, ...], ...] = (
     (
-        "ce", "hsa", "coteaching", "elr", "dividemix", "gce", "jocor", "sce", "confident_learning", "ssr",
-        "pgdf", "elr_plus", "coteaching_plus", "sop", "disc", "forward", "codis", "aum", "simifeat", "mixup",
-        "cdr", "nce_rce", "label_smoothing", "coteaching_vog", "alr", "bootstrapping", "decoupling", "nce_mae", "vog", "loss_gmm",
+        "ce", "hsa", "coteaching", "elr", "gce", "jocor", "confident_learning", "aum", "vog", "dividemix",
+        "ssr", "sce", "pgdf", "elr_plus", "coteaching_plus", "sop", "disc", "forward", "codis", "simifeat",
+        "mixup", "cdr", "nce_rce", "label_smoothing", "coteaching_vog", "alr", "bootstrapping", "decoupling", "nce_mae", "loss_gmm",
         "random_detector", "constant_detector",
     ),
-    ("seg_ce", "seg_adele", "seg_coteaching", "seg_cl", "seg_pick_and_learn", "seg_gce", "seg_t_loss", "seg_cleanlab"),
+    ("seg_ce", "seg_adele", "seg_coteaching", "seg_cl", "seg_gce", "seg_pick_and_learn", "seg_cleanlab", "seg_t_loss"),
     ("mil_mean", "abmil", "its2clr", "mil_max", "dsmil", "hnm_wsi", "mil_cl"),
 )  # fmt: skip
 """The methods of each task, for whom :func:`looks` keeps a colour and a marker: the baseline first, then by how often they are shown.
