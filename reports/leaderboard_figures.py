@@ -64,8 +64,8 @@ def figures(chapter: Chapter, looks: Mapping[str, style.Look] | None = None) -> 
         seen[spec.stem] += 1
         number, count = seen[spec.stem], several[spec.stem]
         stem = re.sub(r"[^a-z0-9]+", "_", chapter.task.lower()).strip("_") or "task"
-        numbered = {"stem": f"{stem}-{spec.stem}-{number}", "title": f"{spec.title} ({number} of {count})"}
-        yield replace(spec, **numbered) if count > 1 else replace(spec, stem=f"{stem}-{spec.stem}")
+        alone = replace(spec, stem=f"{stem}-{spec.stem}")
+        yield replace(alone, stem=f"{alone.stem}-{number}", title=f"{spec.title} ({number} of {count})") if count > 1 else alone
 
 
 def _few(specs: list[Spec]) -> list[Spec]:

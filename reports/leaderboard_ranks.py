@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +44,9 @@ def rank_figures(comparison: Comparison, _looks: Mapping[str, style.Look]) -> It
         for rows in pages(names, MOST_ROWS):
             short = cut(rows)
             ranks = [[table[column].get(name) for column in columns] for name in rows]
-            caption = f"Rank by {words(comparison.rank.key)} within each condition, means over {seeds_of(len(groups[c].seeds) for c in columns)}; "
-            caption += (
-                f"1 is best, ties share the average. {len(names)} methods, {len(groups)} conditions{f' of {shared}' if shared else ''}."
-            )
+            seeds = seeds_of(len(groups[column].seeds) for column in columns)
+            caption = f"Rank by {words(comparison.rank.key)} within each condition, means over {seeds}; 1 is best, "
+            caption += f"ties share the average. {len(names)} methods, {len(groups)} conditions{f' of {shared}' if shared else ''}."
             if any(rank is None for row in ranks for rank in row):
                 caption += " Hatched: no result for every seed, and no rank."
             if average and comparison.overall is not None:
@@ -91,7 +91,7 @@ def _draw_heat(
 
 
 def _number(value: float, digits: int) -> str:
-    return "" if value != value else f"{value:.{digits}f}" if digits or value % 1 == 0 else f"{value:g}"
+    return "" if math.isnan(value) else f"{value:.{digits}f}" if digits or value % 1 == 0 else f"{value:g}"
 
 
 def _mark_gaps(ax: Axes, values: Any) -> None:
@@ -100,7 +100,7 @@ def _mark_gaps(ax: Axes, values: Any) -> None:
 
     for row, line in enumerate(values.tolist()):
         for column, value in enumerate(line):
-            if value != value:
+            if math.isnan(value):
                 look: Any = {"facecolor": "#F0F0F0", "edgecolor": "#C4C4C4", "hatch": "/////", "linewidth": 0}
                 ax.add_patch(Rectangle((column + 0.04, row + 0.06), 0.92, 0.88, **look))
                 box = {"facecolor": "#F0F0F0", "linewidth": 0, "pad": 0.8}

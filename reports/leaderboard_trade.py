@@ -14,6 +14,7 @@ from reports import style
 from reports.columns import Column
 from reports.escape import one_line
 from reports.leaderboard_parts import (
+    INCHES_A_CHARACTER,
     RULES,
     Spec,
     cut,
@@ -239,7 +240,8 @@ def _draw_rules(page: Sequence[Shelf], column: Column, keys: Sequence[str], name
     from matplotlib.lines import Line2D
 
     rows = list(names)
-    figure, axes = style.grid_of_axes(len(page), columns=MOST_COLUMNS, size=(2.6 if len(page) > 1 else 3.6, 0.9 + 0.2 * len(rows)))
+    figure, axes = style.grid_of_axes(len(page), columns=MOST_COLUMNS, size=(2.3 if len(page) > 1 else 3.8, 0.9 + 0.2 * len(rows)))
+    figure.set_figwidth(figure.get_figwidth() + INCHES_A_CHARACTER * max(len(name) for name in names.values()))
     for number, (ax, shelf) in enumerate(zip(axes, page, strict=True)):
         for row, name in enumerate(rows):
             if name in shelf.means[keys[0]]:
