@@ -12,7 +12,22 @@ from typing import TYPE_CHECKING
 
 from reports import style
 from reports.escape import one_line
-from reports.leaderboard_parts import OTHERS, Spec, cut, cut_note, keys_of, legend, metric, ordered, pages, scaled, seeds_of, whole, words
+from reports.leaderboard_parts import (
+    OTHERS,
+    Spec,
+    cut,
+    cut_note,
+    keys_of,
+    legend,
+    metric,
+    ordered,
+    pages,
+    scaled,
+    seeds_of,
+    title_of,
+    whole,
+    words,
+)
 from reports.tables import Comparison, Group, Summary
 
 if TYPE_CHECKING:
@@ -32,7 +47,7 @@ BAND = 0.13
 """Opacity of a band."""
 APART = 0.35
 """What the points of a rate span, as a share of the distance between rates, where intervals are bars."""
-TITLE_WIDTH = 32
+TITLE_WIDTH = 28
 
 
 @dataclass(frozen=True)
@@ -139,7 +154,7 @@ def _draw(
     for number, section in enumerate(page):
         panels = [axes[(number // across * len(keys) + row) * across + number % across] for row in range(len(keys))]
         for row, (ax, key) in enumerate(zip(panels, keys, strict=True)):
-            title = textwrap.fill(section.title, TITLE_WIDTH) if row == 0 else ""
+            title = title_of(section.title, TITLE_WIDTH) if row == 0 else ""
             y = textwrap.fill(words(key), 26) if number % across == 0 else ""
             style.bare_axes(ax, title=title, x="noise rate (%)" if row == len(keys) - 1 else "", y=y)
             for name in others:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INCHES_A_CHARACTER", "OTHERS", "RULES", "Spec", "conditions", "cut", "cut_note", "headline", "keys_of", "legend", "metric", "ordered",
-    "pages", "scaled", "seeds_of", "standing", "value", "whole", "words",
+    "pages", "scaled", "seeds_of", "shorten", "standing", "title_of", "value", "whole", "words",
 ]  # fmt: skip
 
 NAME_WIDTH = 30
 """Characters of a method's name in a figure."""
+NO_NAME = "(no name)"
 LEGEND_ROW = 0.175
 """Inches a name takes in the legend, downward."""
 INCHES_A_CHARACTER = 0.066
@@ -56,10 +58,8 @@ def cut(names: Iterable[str], width: int = NAME_WIDTH) -> dict[str, str]:
     """Name → one line of at most ``width`` characters, and no two the same: the middle of a long name becomes …"""
     found: dict[str, str] = {}
     for name in names:
-        whole_name = one_line(name) or "(no name)"
-        tail = (width - 1) // 3
-        short = whole_name if len(whole_name) <= width else f"{whole_name[: width - 1 - tail]}…{whole_name[-tail:]}"
-        number, taken = 2, set(found.values())
+        whole_name = one_line(name) or NO_NAME
+        short, number, taken = shorten(whole_name, width), 2, set(found.values())
         while short in taken:
             ending = f"… ({number})"
             short, number = whole_name[: width - len(ending)] + ending, number + 1
@@ -67,9 +67,20 @@ def cut(names: Iterable[str], width: int = NAME_WIDTH) -> dict[str, str]:
     return found
 
 
+def shorten(text: str, width: int) -> str:
+    """One line of at most ``width`` characters; what is too long loses its middle, for settings differ at their end."""
+    line, tail = one_line(text), (width - 1) // 3
+    return line if len(line) <= width else f"{line[: width - 1 - tail]}…{line[-tail:]}"
+
+
+def title_of(text: str, width: int) -> str:
+    """At most two lines of ``width`` characters."""
+    return "\n".join(textwrap.wrap(shorten(text, 2 * width), width)[:2])
+
+
 def cut_note(names: Mapping[str, str]) -> str:
     """A sentence with the full names of those that :func:`cut` has changed; empty if there are none."""
-    changed = [f"{short} is {one_line(name)}" for name, short in names.items() if short != one_line(name)]
+    changed = [f"{short} is {one_line(name)}" for name, short in names.items() if short not in (one_line(name), NO_NAME)]
     return f" Names cut: {'; '.join(changed)}." if changed else ""
 
 

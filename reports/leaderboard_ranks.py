@@ -8,7 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports import style
-from reports.leaderboard_parts import INCHES_A_CHARACTER, Spec, conditions, cut, cut_note, ordered, pages, seeds_of, standing, words
+from reports.leaderboard_parts import (
+    INCHES_A_CHARACTER,
+    Spec,
+    conditions,
+    cut,
+    cut_note,
+    ordered,
+    pages,
+    seeds_of,
+    shorten,
+    standing,
+    words,
+)
 from reports.overall import Overall, Standing
 from reports.tables import Comparison
 
@@ -70,7 +82,7 @@ def _draw_heat(
     extra = [[one] for one in beside] if average else [[] for _ in names]
     values = np.array([[np.nan if rank is None else rank for rank in (*row, *last)] for row, last in zip(ranks, extra, strict=True)])
     text = [[_number(value, 1 if average and column == len(row) - 1 else 0) for column, value in enumerate(row)] for row in values.tolist()]
-    titles = [label if len(label) <= CONDITION_WIDTH else f"{label[: CONDITION_WIDTH - 1]}…" for label in labels]
+    titles = [shorten(label, CONDITION_WIDTH) for label in labels]
     titles += ["average rank"] if average else []
     left = 0.3 + INCHES_A_CHARACTER * max(len(name) for name in names.values())
     slanted = [LABEL * len(title) for title in titles]
@@ -143,7 +155,7 @@ def difference_figures(comparison: Comparison, looks: Mapping[str, style.Look]) 
     else:
         alt += f"; {len(overall.cliques)} bar{'' if len(overall.cliques) == 1 else 's'} over methods that cannot be told apart"
     draw = functools.partial(_draw_differences, overall, shown, names, looks)
-    yield Spec("cd", "Average ranks over all conditions", (caption + cut_note(names)).strip(), f"{alt}.", draw)
+    yield Spec("cd", "Average ranks over all conditions", caption.strip() + cut_note(names), f"{alt}.", draw)
 
 
 def _p(p: float) -> str:
@@ -174,7 +186,8 @@ def _draw_differences(overall: Overall, shown: Sequence[Standing], names: Mappin
     bottom = top + ROW * len(left)
     critical = overall.critical_difference if not overall.too_few else None
     above = 0.75 if critical is not None else 0.35
-    figure = Figure(figsize=(7.2, above + bottom + 0.25), layout="constrained")
+    width = 5.6 + INCHES_A_CHARACTER * sum(max((len(names[one.method]) for one in side), default=0) for side in (left, right))
+    figure = Figure(figsize=(width, above + bottom + 0.25), layout="constrained")
     ax = figure.add_subplot()
     ax.set_axis_off()
     ax.set(xlim=(1, count), ylim=(bottom, -above))
@@ -198,7 +211,7 @@ def _draw_differences(overall: Overall, shown: Sequence[Standing], names: Mappin
             y, look = top + ROW * (row + 0.5), looks[one.method]
             ax.plot([ranks[one.method]] * 2 + [where], [0, y, y], color=look.colour, linewidth=0.9, clip_on=False, zorder=1.5)
             ax.plot([where], [y], markersize=5, clip_on=False, **look.point())
-            parts = (f"{ranks[one.method]:.2f}", names[one.method])
-            text = "  ".join(parts[::side] if side < 0 else parts)
-            ax.annotate(text, (where, y), xytext=(side * 6, 0), textcoords="offset points", ha=align, va="center", annotation_clip=False)
+            place: Any = {"textcoords": "offset points", "ha": align, "va": "center", "annotation_clip": False}
+            ax.annotate(f"{ranks[one.method]:.2f}", (where, y), xytext=(side * 6, 0), **place)
+            ax.annotate(names[one.method], (where, y), xytext=(side * 34, 0), **place)  # apart: no script can turn them round
     return figure

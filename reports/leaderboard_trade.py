@@ -25,9 +25,9 @@ from reports.leaderboard_parts import (
     metric,
     ordered,
     pages,
-    scaled,
     seeds_of,
     standing,
+    title_of,
     whole,
     words,
 )  # fmt: skip
@@ -160,7 +160,7 @@ def _draw_costs(page: Sequence[Shelf], column: Column, names: Mapping[str, str],
         edge = max(x for x, _ in points.values())
         ax.plot([*seconds, max(edge, seconds[-1])], [*values, values[-1]], color=style.QUIET, linewidth=1, drawstyle="steps-post", zorder=2)
         y = words(column.key) if number % across == 0 else ""
-        style.bare_axes(ax, title=textwrap.fill(shelf.title, TITLE_WIDTH), x="seconds of a run", y=textwrap.fill(y, 30))
+        style.bare_axes(ax, title=title_of(shelf.title, TITLE_WIDTH), x="seconds of a run", y=textwrap.fill(y, 30))
         ax.margins(x=0.15, y=0.12)
         style.log_axis(ax.xaxis)
         if column.percent:
@@ -231,7 +231,8 @@ def _rules_alt(page: Sequence[Shelf], keys: Sequence[str], names: Mapping[str, s
         gains = {name: shelf.means[ends[1]][name] - shelf.means[ends[0]][name] for name in names if name in shelf.means[ends[0]]}
         if gains:
             name = max(gains, key=lambda one: abs(gains[one]))
-            parts.append(f"in {shelf.title} they are farthest apart for {names[name]}, {scaled(gains[name], column)}")
+            gap = f"{100 * gains[name]:.1f} points" if column.percent else f"{gains[name]:.3g}"
+            parts.append(f"in {shelf.title} they are farthest apart for {names[name]}, {gap}")
     rules = [RULES[key.partition("/")[0]] for key in ends]
     return f"Dots of {len(keys)} rules for {len(names)} methods; {rules[0]} and {rules[1]}: {'; '.join(parts)}."
 
@@ -254,7 +255,7 @@ def _draw_rules(page: Sequence[Shelf], column: Column, keys: Sequence[str], name
             look: Any = {"color": colour, "marker": marker, "markeredgecolor": "white", "markeredgewidth": 0.4, "linestyle": "none"}
             ax.plot([x for x, _ in known], [y for _, y in known], markersize=5.5, zorder=3, label=RULES[key.partition("/")[0]], **look)
         x = f"{keys[0].rpartition('/')[2].replace('_', ' ')}, test part"
-        style.bare_axes(ax, title=textwrap.fill(shelf.title, 28), x=x)
+        style.bare_axes(ax, title=title_of(shelf.title, 24), x=x)
         ax.set_yticks(range(len(rows)), list(names.values()) if number == 0 else [""] * len(rows))
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.margins(x=0.06)
