@@ -15,7 +15,7 @@ from reports.tables import Comparison, Difference, Entry, Group, Summary
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["FORMATS", "render", "rich_tables"]
+__all__ = ["FORMATS", "cell", "footer", "marks", "number", "render", "rich_tables", "statement"]
 
 NOTHING = "–"
 
@@ -60,14 +60,14 @@ def _rich_table(comparison: Comparison, group: Group, *, spread: bool) -> Table:
     from rich.text import Text
 
     shown = [c for c in comparison.shown() if any(e.values[c.key].n for e in group.entries)]
-    caption = Text("\n".join(_footer(comparison, group, spread=spread)))
+    caption = Text("\n".join(footer(comparison, group, spread=spread)))
     table = Table(title=Text(_title(group)), caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.title_justify = table.caption_justify = "left"
     names = _header(shown) if spread else _header(shown)[:-1]
     rows = []
     for entry in group.entries:
         cells = [Text(one_line(entry.method)), Text(str(len(entry.seeds)))]
-        cells += [Text(_cell(entry, c, spread=spread), style="bold" if entry.method in group.best(c) else "") for c in shown]
+        cells += [Text(cell(entry, c, spread=spread), style="bold" if entry.method in group.best(c) else "") for c in shown]
         rows.append([*cells, Text(_rank(entry)), Text(one_line(", ".join(marks(entry, group))))][: len(names)])
     for position, title in enumerate(names):
         prose = title in ("method", "marks")
@@ -171,7 +171,7 @@ def _markdown(comparison: Comparison) -> str:
         lines = [f"**{markdown(_title(group))}**", "", _md_row(markdown(title) for title in header)]
         lines.append(_md_row("---" if title in ("method", "marks") else "---:" for title in header))
         lines += [_md_row(cells) for cells in _cells(group, shown, markdown, "**{}**")]
-        notes = "\n".join(f"- {markdown(line)}" for line in _footer(comparison, group))
+        notes = "\n".join(f"- {markdown(line)}" for line in footer(comparison, group))
         parts.append("\n".join([*lines, "", notes]))
     return "\n\n".join(parts) + "\n"
 
@@ -188,7 +188,7 @@ def _latex(comparison: Comparison) -> str:
         ]
         lines += [_tex_row(cells) for cells in _cells(group, shown, latex, "\\textbf{{{}}}")]
         lines += ["\\bottomrule", "\\end{tabular}", "", "\\footnotesize"]
-        lines += [f"{latex(line)}\\par" for line in _footer(comparison, group)]
+        lines += [f"{latex(line)}\\par" for line in footer(comparison, group)]
         parts.append("\n".join([*lines, "\\end{table}"]))
     return "\n\n".join(parts) + "\n"
 
@@ -200,7 +200,7 @@ def _cells(group: Group, shown: tuple[Column, ...], escape: Escape, bold: str) -
     for entry in group.entries:
         cells = [escape(entry.method), str(len(entry.seeds))]
         for column in shown:
-            text = escape(_cell(entry, column))
+            text = escape(cell(entry, column))
             cells.append(bold.format(text) if entry.method in best[column.key] else text)
         rows.append([*cells, escape(_rank(entry)), escape(", ".join(marks(entry, group)))])
     return rows
@@ -214,14 +214,14 @@ def _title(group: Group) -> str:
     return one_line(f"{group.dataset} · {group.noise} · {group.protocol}")
 
 
-def _footer(comparison: Comparison, group: Group, *, spread: bool = True) -> list[str]:
+def footer(comparison: Comparison, group: Group, *, spread: bool = True) -> list[str]:
     """What stands under a table: the trivial scorers, what the numbers are, the differences to the baseline.
 
     Without ``spread`` the table is a narrow one, which has no column for the marks.
     """
     rank, lines = comparison.rank, []
     trivial = [(c, group.references[c.reference[0]], c.reference[1]) for c in comparison.shown() if c.reference]
-    known = [f"{c.title} {name} {_number(summary, c)}" for c, summary, name in trivial if summary.n]
+    known = [f"{c.title} {name} {number(summary, c)}" for c, summary, name in trivial if summary.n]
     if known:
         lines.append(f"without looking: {', '.join(known)}")
     seeds = ", ".join(str(seed) for seed in group.seeds) or "none"
@@ -241,18 +241,18 @@ def _footer(comparison: Comparison, group: Group, *, spread: bool = True) -> lis
     return [one_line(line) for line in lines]
 
 
-def _cell(entry: Entry, column: Column, *, spread: bool = True) -> str:
+def cell(entry: Entry, column: Column, *, spread: bool = True) -> str:
     """``93.4 ± 0.6``, with the start in front where the column has one, and with n where some seeds have no value."""
     summary = entry.values[column.key]
     if summary.mean is None:
         return NOTHING
-    text = _number(summary, column, spread=spread)
+    text = number(summary, column, spread=spread)
     if column.before and (start := entry.values[column.before]).mean is not None:
-        text = f"{_number(start, column, spread=False)} → {text}"
+        text = f"{number(start, column, spread=False)} → {text}"
     return text if summary.n == len(entry.seeds) else f"{text} (n={summary.n})"
 
 
-def _number(summary: Summary, column: Column, *, spread: bool = True) -> str:
+def number(summary: Summary, column: Column, *, spread: bool = True) -> str:
     if summary.mean is None:
         return NOTHING
     scale, digits = (100, 1) if column.percent else (1, 1 if column.key.startswith("cost/") else 3)

@@ -20,7 +20,7 @@ from reports.samples import TrainingPart
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Reference", "command", "find_runs", "reference"]
+__all__ = ["Reference", "command", "find_runs", "protocol_words", "ranges", "reference"]
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,13 @@ def command(rows: Sequence[Row], method: str, *more: str) -> str:
     datasets = dict.fromkeys(str((row["spec"].get("labels") or {}).get("dataset") or row["dataset"]) for row in rows)
     seeds = sorted({row["seed"] for row in rows})
     words = ["run", "--methods", method, "--baseline", "none", "--datasets", ",".join(datasets), "--noise", "none"]
-    words += ["--seeds", _ranges(seeds), *_protocol_words(rows[0]["spec"]["protocol"]), *more]
+    words += ["--seeds", ranges(seeds), *protocol_words(rows[0]["spec"]["protocol"]), *more]
     return f"python -m benchmark {shlex.join(words)}"
 
 
-def _protocol_words(protocol: Mapping[str, Any]) -> list[str]:
+def protocol_words(protocol: Mapping[str, Any], task: str = "classification") -> list[str]:
     """The options that lead to these values: ``--protocol``, ``--epochs`` and ``--set``, where they differ from the defaults."""
-    protocols = TASKS["classification"].protocols
+    protocols = TASKS[task].protocols
     name = protocol.get("name") if protocol.get("name") in protocols else "quick"
     known = {**asdict(TrainingProtocol()), **protocols[str(name)], "name": protocol.get("name")}
     words = ["--protocol", str(name)] if name != "quick" else []
@@ -118,7 +118,7 @@ def _protocol_words(protocol: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def _ranges(seeds: Sequence[int]) -> str:
+def ranges(seeds: Sequence[int]) -> str:
     """``0-4,7`` for sorted seeds."""
     runs: list[list[int]] = []
     for seed in seeds:
