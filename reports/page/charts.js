@@ -90,9 +90,10 @@ function drawBand(svg, { px, py }, xs, [mean, low, high], kind) {
   }
 }
 
-/** Names of lines at their right ends, moved apart where they would touch. */
+/** Names of lines at their right ends, above them or, where there is no room, below; moved apart where they would touch. */
 function nameLines(svg, { py, right, top, bottom }, lines) {
-  const placed = lines.map(({ name, kind, value }) => ({ name, kind, y: py(value) - 6 })).sort((a, b) => a.y - b.y);
+  const beside = (y) => (y - 8 < top + 8 ? y + 18 : y - 8);
+  const placed = lines.map(({ name, kind, value }) => ({ name, kind, y: beside(py(value)) })).sort((a, b) => a.y - b.y);
   placed.forEach((each, place) => { each.y = Math.max(each.y, place ? placed[place - 1].y + 13 : top + 8); });
   let floor = bottom - 4;
   for (const each of placed.reverse()) {

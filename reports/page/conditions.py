@@ -29,9 +29,11 @@ def condition(chapter: Chapter, position: int, number: int, colours: Mapping[str
         f'<section class="condition" id="{name}" style="--rows:{len(group.entries)}" data-set="{text(group.dataset)}" '
         f'data-noise="{text(group.noise)}" aria-labelledby="h{name}">',
         f'<h4 id="h{name}"><bdi>{text(group.noise)}</bdi> <small>{text(group.dataset)} · {text(group.protocol)}</small></h4>',
+        '<div class="late">',  # a browser lays it out when it comes near; the heading is there for all at once
         _table(comparison, group, f"{group.dataset}, {group.noise}", colours),
         _notes(comparison, group),
         gallery(chapter.galleries.get(position)),
+        "</div>",
         f'<script type="application/json">{data_of(chapter, position, colours)}</script>',
         "</section>",
     ]

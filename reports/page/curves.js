@@ -12,7 +12,7 @@ function drawCurves(row, title, note, lines) {
     return `${name} ${spread(band, end)} after epoch ${xs[end]}`;
   });
   const chosen = row.selected != null && `selected epoch ${row.selected.toFixed(1).replace(/\.0$/, "")}`;
-  return card({ title, note: `${note}, ${seedsOf(row)}`, says: [...says, ...(chosen ? [chosen] : [])].join("; ") }, (svg) => {
+  return card({ title, note: `${note}, ${seedsOf(row)}${row.by > 1 ? `, every ${row.by} epochs` : ""}`, says: [...says, ...(chosen ? [chosen] : [])].join("; ") }, (svg) => {
     const range = [xs[0] ?? 0, Math.max(xs.at(-1) ?? 1, (xs[0] ?? 0) + 1)];
     const at = axes(svg, { range, title: "epoch", write: String }, { range: rangeOf(values), title: "share, %", write: (v) => percent(v, 0).slice(0, -2) });
     if (chosen) {
@@ -40,25 +40,25 @@ function confusionMatrix(row) {
   const K = counts.length, totals = counts.map((line) => line.reduce((sum, value) => sum + value, 0) || 1);
   const name = (place) => classes[place] ?? String(place);
   const right = counts.reduce((sum, line, place) => sum + line[place], 0) / totals.reduce((sum, value) => sum + value, 0);
-  const left = 62, top = 6, side = (WIDE - left - 4) / K, high = top + side * K + 62;
+  const left = 86, top = 6, side = (WIDE - left - 4) / K, high = top + side * K + 62;
   const worst = (row.top ?? []).slice(0, 1).map(([from, to, share]) => `; most frequent: ${name(from)} taken for ${name(to)} ${percent(share)}`);
   const says = `${percent(right)} of ${totals.reduce((sum, value) => sum + value, 0)} test samples on the diagonal${worst}`;
   return card({ title: "Confusion matrix", note: `% of the true class, ${seedsOf(row)}`, says }, (svg) => {
     counts.forEach((line, from) => {
       const y = top + side * from;
-      svg.append(shape("text", { x: left - 5, y: y + side / 2 + 4, "text-anchor": "end" }, short(name(from), 9), shape("title", {}, name(from))));
+      svg.append(shape("text", { x: left - 5, y: y + side / 2 + 4, "text-anchor": "end" }, short(name(from), 11), shape("title", {}, name(from))));
       const foot = `translate(${left + side * (from + 0.5) + 3} ${top + side * K + 8}) rotate(-40)`;
-      svg.append(shape("text", { transform: foot, "text-anchor": "end" }, short(name(from), 9), shape("title", {}, name(from))));
+      svg.append(shape("text", { transform: foot, "text-anchor": "end" }, short(name(from), 11), shape("title", {}, name(from))));
       line.forEach((count, to) => {
         const share = count / totals[from], x = left + side * to;
-        const style = `fill: color-mix(in oklab, var(--${from === to ? "good" : "bad"}) ${(100 * Math.min(1, share)).toFixed(0)}%, var(--soft))`;
+        const shade = `calc(${Math.min(1, share).toFixed(3)} * var(--deep))`;
         const cell = shape("rect", { x: x + 0.5, y: y + 0.5, width: side - 1, height: side - 1, rx: 2 });
-        cell.style.cssText = style;
+        cell.style.fill = `color-mix(in oklab, var(--${from === to ? "good" : "bad"}) ${shade}, var(--soft))`;
         cell.append(shape("title", {}, `${name(from)} → ${name(to)}: ${count} (${percent(share)})`));
         svg.append(cell);
         const written = (100 * share).toFixed(0);
         const ink = shape("text", { x: x + side / 2, y: y + side / 2 + 3.5, "text-anchor": "middle" }, written === "0" ? "·" : written);
-        ink.style.cssText = `font-size: ${Math.min(11, side * 0.5).toFixed(1)}px; fill: ${share > 0.45 ? "var(--bg)" : "var(--fg)"}`;
+        ink.style.cssText = `font-size: ${Math.min(11, side * 0.5).toFixed(1)}px; fill: var(--fg)`;
         svg.append(ink);
       });
     });

@@ -2,8 +2,23 @@
 const read = new WeakMap();
 let panels = 0;
 
+/** Series stand in the page as whole ten-thousandths. */
+const unpacked = (series) => series.map((value) => (value == null ? null : value / 10_000));
+
+function unpack(row) {
+  for (const [name, band] of Object.entries(row.curves ?? {})) row.curves[name] = band.map(unpacked);
+  if (row.recall) row.recall = row.recall.map(unpacked);
+  if (row.detection) row.detection = [unpacked(row.detection[0]), row.detection[1].map(unpacked), row.detection[2]];
+  if (row.calibration) row.calibration = row.calibration.map(unpacked);
+  return row;
+}
+
 function dataOf(section) {
-  if (!read.has(section)) read.set(section, JSON.parse(section.querySelector(":scope > script").textContent));
+  if (!read.has(section)) {
+    const data = JSON.parse(section.querySelector(":scope > script").textContent);
+    data.rows.forEach(unpack);
+    read.set(section, data);
+  }
   return read.get(section);
 }
 

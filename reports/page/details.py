@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reports.board import Chapter
@@ -17,6 +18,10 @@ __all__ = ["data_of", "in_script"]
 
 LARGEST_MATRIX = 12
 """Classes of a confusion matrix that has room for its numbers; of more, the page shows the most frequent confusions."""
+MOST_EPOCHS = 60
+"""Points of a curve: a small chart has room for no more, and a page of thousands of runs stays a page."""
+UNIT = 10_000
+"""Series stand in the page as whole numbers of this part, which takes a third less than decimals do."""
 
 
 def data_of(chapter: Chapter, position: int, colours: Mapping[str, str]) -> str:
@@ -65,11 +70,13 @@ def _version(kind: str, plugin: Mapping[str, Any]) -> str:
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:
+    by = -(-len(evidence.epochs) // MOST_EPOCHS) or 1
     found: dict[str, Any] = {
         "seeds": list(evidence.seeds),
         "missing": [f"seed {seed}: {one_line(why)}" for seed, why in evidence.missing.items()],
-        "epochs": list(evidence.epochs),
-        "curves": {name: _band(band) for name, band in evidence.curves.items()},
+        "by": by,
+        "epochs": list(_thinned(evidence.epochs, by)),
+        "curves": {name: _band(band, by) for name, band in evidence.curves.items()},
         "selected": _round(evidence.selected),
         "classes": [one_line(name) for name in evidence.classes],
         "cost": {name: _round(value, 6) for name, value in evidence.cost.items()},
@@ -86,17 +93,22 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
     return found
 
 
-def _band(band: Band) -> list[list[float | int | None]]:
-    return [_series(band.mean), _series(band.low), _series(band.high)]
+def _band(band: Band, by: int = 1) -> list[list[int | None]]:
+    return [_series(_thinned(values, by)) for values in (band.mean, band.low, band.high)]
 
 
-def _series(values: tuple[float | None, ...]) -> list[float | int | None]:
-    return [_round(value) for value in values]
+def _thinned(values: Sequence[Any], by: int) -> Sequence[Any]:
+    """Every so many, the last among them."""
+    return values[(len(values) - 1) % by :: by]
+
+
+def _series(values: Iterable[float | None]) -> list[int | None]:
+    return [None if value is None or not math.isfinite(value) else round(value * UNIT) for value in values]
 
 
 def _round(value: float | None, digits: int = 4) -> float | int | None:
     """Four decimals are finer than a chart; a whole number needs none."""
-    if value is None or value != value or value in (float("inf"), float("-inf")):
+    if value is None or not math.isfinite(value):
         return None
     rounded = round(float(value), digits)
     return int(rounded) if rounded == int(rounded) else rounded

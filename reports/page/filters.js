@@ -65,10 +65,10 @@ function changed(key, value) {
 }
 
 function addSearch(tools) {
-  const field = make("input", { type: "search", id: "search", autocomplete: "off", spellcheck: "false" });
+  const field = make("input", { type: "search", id: "search", placeholder: "method, data, noise", autocomplete: "off", spellcheck: "false" });
   field.addEventListener("input", () => changed("search", field.value));
   fields.search = field;
-  tools.append(make("div", {}, make("label", { for: "search" }, "Search methods, data, noise"), field));
+  tools.append(make("div", {}, make("label", { for: "search" }, "Search"), field));
 }
 
 function addChoice(tools, key, title, values) {
@@ -90,6 +90,7 @@ function addTick(tools, key, title) {
 /** A tick for each column of each task; the first column always stays. */
 function addColumns(tools) {
   const panel = make("div", { class: "panel" });
+  addTick(panel, "intervals", "95 % intervals below the means");
   const tasks = all(".task").filter((task) => task.querySelector(".condition"));
   for (const task of tasks) {
     const usual = task.dataset.hide;
@@ -129,7 +130,6 @@ function addTools() {
   const names = new Set(rows.map(({ row }) => row.cells[0].dataset.value));
   if (plugins.length < names.size) addChoice(tools, "plugin", "Method family", plugins);
   addColumns(tools);
-  addTick(tools, "intervals", "95 % intervals");
   if (rows.some(({ flags }) => flags.includes("incomplete"))) addTick(tools, "incomplete", "Hide incomplete");
   if (rows.some(({ flags }) => flags.includes("oracle"))) addTick(tools, "oracle", "Hide oracle-informed");
   tools.append(make("div", { class: "status", id: "status", role: "status" }));
