@@ -1,12 +1,15 @@
-"""The frame of every HTML page: one file that needs no other, no network and no script, with one rule for foreign text.
+"""The frame of every HTML page: one file that needs no other and no network, with one rule for foreign text.
 
-Galleries of masks and of labels and heat maps of slides put their bodies into it. It knows light and dark, narrow screens and paper.
+Galleries of masks and of labels, heat maps of slides and the leaderboard put their bodies into it. It knows light and dark, narrow
+screens and paper. A page has no script, or one of its own that the policy names by its hash; no other ever runs.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["POLICY", "document", "encoded", "image", "one_line", "paragraphs", "section", "text"]
+__all__ = ["POLICY", "document", "encoded", "image", "one_line", "paragraphs", "policy", "section", "text"]
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """What a browser may load for a page: the pictures inside it and its own style. Anything that slipped through escaping stays inert."""
@@ -52,7 +55,7 @@ figcaption { color: var(--dim); font-size: 12px; margin-top: .3rem; }
 """
 
 
-def document(title: str, notes: Sequence[str], body: str, style: str = "") -> str:
+def document(title: str, notes: Sequence[str], body: str, style: str = "", script: str = "", top: str = "") -> str:
     """A whole page.
 
     Args:
@@ -60,19 +63,25 @@ def document(title: str, notes: Sequence[str], body: str, style: str = "") -> st
         body: HTML of the main part; whatever is foreign in it went through :func:`text`.
         style: CSS of this kind of page, after that of all pages; its colours are ``--line``, ``--soft``, ``--dim``, ``--bad``,
             ``--good`` and ``--rim``, which follow light and dark.
+        script: JavaScript of the page, which runs before the body is read; it is ours, never foreign, and there is no other.
+        top: HTML before the heading, such as a link past everything.
+
+    Raises:
+        ValueError: a script that HTML would end early.
     """
+    code = f"<script>{script}</script>\n" if script else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy(script)}">
 <meta name="color-scheme" content="light dark">
 <title>{text(title)}</title>
 <style>{_STYLE}{style}</style>
-</head>
+{code}</head>
 <body>
-<header>
+{top}<header>
 <h1>{text(title)}</h1>
 {paragraphs(notes)}
 </header>
@@ -82,6 +91,18 @@ def document(title: str, notes: Sequence[str], body: str, style: str = "") -> st
 </body>
 </html>
 """
+
+
+def policy(script: str = "") -> str:
+    """:data:`POLICY`, and of scripts the one with exactly this text.
+
+    Raises:
+        ValueError: a script that HTML would end early, or whose text a browser would change.
+    """
+    if re.search(r"</script|<!--|\r|\x00", script, re.IGNORECASE):
+        raise ValueError("a script inside a page must hold no </script, <!--, carriage return or NUL")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"{POLICY}; script-src 'sha256-{digest}'" if script else POLICY
 
 
 def section(number: int, title: str, names: Sequence[str], parts: Iterable[str], above: str = "", below: str = "") -> str:

@@ -35,7 +35,7 @@ def write_board(board: Board, out: Path, store: RunStore | None, registry: Regis
     """
     from benchmark.files import atomic_write_text
     from reports.leaderboard_figures import draw_all
-    from reports.leaderboard_page import page
+    from reports.page import page
 
     with Preparation() as progress:
         board = replace(
@@ -44,7 +44,8 @@ def write_board(board: Board, out: Path, store: RunStore | None, registry: Regis
         figures = out / "figures"
         for old in sorted(figures.glob("*")) if figures.is_dir() else ():
             old.unlink()
-        drawn = draw_all(board, figures, progress=lambda done, total: progress("drawing figures", done, total))
+        progress("drawing figures", 0, 0)
+        drawn = draw_all(board, figures)
         texts = {"leaderboard.html": page(board, drawn)} | {name: BOARD_FORMATS[format](board) for format, name in NAMES.items()}
     for name, text in texts.items():
         atomic_write_text(out / name, text)
@@ -53,8 +54,8 @@ def write_board(board: Board, out: Path, store: RunStore | None, registry: Regis
 
 def _filled(chapter: Chapter, store: RunStore | None, registry: Registry, data_root: Path, suspects: int, progress: Preparation) -> Chapter:
     """The chapter with what lies behind its rows."""
-    from reports.evidence import collect
-    from reports.suspects import galleries
+    from reports.collect import collect
+    from reports.pictures import galleries
 
     def folder_of(key: str) -> Path | None:
         folder = None if store is None else store.folder(key)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchmarkError
-from benchmark.spec import TrainingProtocol, canonical_json
-from benchmark.tasks import TASKS
+from benchmark.spec import canonical_json
+from reports.repeat import protocol_words, ranges
 from reports.rows import Row
 from reports.samples import TrainingPart
 
@@ -102,31 +102,8 @@ def command(rows: Sequence[Row], method: str, *more: str) -> str:
     datasets = dict.fromkeys(str((row["spec"].get("labels") or {}).get("dataset") or row["dataset"]) for row in rows)
     seeds = sorted({row["seed"] for row in rows})
     words = ["run", "--methods", method, "--baseline", "none", "--datasets", ",".join(datasets), "--noise", "none"]
-    words += ["--seeds", _ranges(seeds), *_protocol_words(rows[0]["spec"]["protocol"]), *more]
+    words += ["--seeds", ranges(seeds), *protocol_words(rows[0]["spec"]["protocol"]), *more]
     return f"python -m benchmark {shlex.join(words)}"
-
-
-def _protocol_words(protocol: Mapping[str, Any]) -> list[str]:
-    """The options that lead to these values: ``--protocol``, ``--epochs`` and ``--set``, where they differ from the defaults."""
-    protocols = TASKS["classification"].protocols
-    name = protocol.get("name") if protocol.get("name") in protocols else "quick"
-    known = {**asdict(TrainingProtocol()), **protocols[str(name)], "name": protocol.get("name")}
-    words = ["--protocol", str(name)] if name != "quick" else []
-    for key, value in protocol.items():
-        if known.get(key) != value:
-            words += ["--epochs", str(value)] if key == "epochs" else ["--set", f"protocol.{key}={value}"]
-    return words
-
-
-def _ranges(seeds: Sequence[int]) -> str:
-    """``0-4,7`` for sorted seeds."""
-    runs: list[list[int]] = []
-    for seed in seeds:
-        if runs and seed == runs[-1][1] + 1:
-            runs[-1][1] = seed
-        else:
-            runs.append([seed, seed])
-    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def _data_and_protocol(row: Row) -> str:

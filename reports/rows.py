@@ -129,6 +129,7 @@ def _meaning(row: Row, name: str) -> str:
 
 
 def full_label(plugin: Mapping[str, Any]) -> str:
+    """The plugin and all its parameters, where nobody has given it a short name."""
     return ":".join([str(plugin["name"])] + [f"{key}={value}" for key, value in (plugin.get("params") or {}).items()])
 
 

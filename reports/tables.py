@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from benchmark.errors import unknown_name
 from benchmark.tasks import TASKS
@@ -17,7 +18,7 @@ from reports.cells import Cell, Runs, cells
 from reports.columns import COLUMNS_OF, WHERE_KNOWN, Column, column
 from reports.families import families
 from reports.overall import Overall, overall
-from reports.published import Published
+from reports.published import Published, published_for
 from reports.rows import Row
 from reports.statistics import bootstrap_intervals, signed_rank, simultaneous_t
 
@@ -57,6 +58,7 @@ class Entry:
         diverged, skipped: how many runs did so. reasons: why, each text once.
         close: not separable from the best of the group: the simultaneous 95 % interval (Student's t, Bonferroni over the others) of
             the paired difference in the rank metric holds zero; None for the best, the unranked, and where there is one seed.
+        spec: of one of its runs: all of them share method, data, noise and protocol.
         run_keys: of the runs behind the numbers, in the order of ``seeds``.
         published: figures of others for the same data, noise, method and backbone.
     """
@@ -74,6 +76,7 @@ class Entry:
     skipped: int = 0
     reasons: tuple[str, ...] = ()
     close: bool | None = None
+    spec: Mapping[str, Any] = field(default_factory=dict)
     run_keys: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
 
@@ -256,7 +259,8 @@ def _entry(runs: Runs, keys: Sequence[str], intervals: Intervals) -> Entry:
         skipped=sum(row["status"] == "skipped" for row in rows),
         reasons=tuple(sorted({str(row["reason"]) for row in rows if row["reason"]})),
         run_keys=tuple(str(runs.done[seed]["run_key"]) for seed in runs.seeds),
-        published=(),
+        spec=rows[0]["spec"],
+        published=published_for([runs.done[seed] for seed in runs.seeds], values),
     )
 
 

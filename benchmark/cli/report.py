@@ -19,6 +19,7 @@ from benchmark.tasks import TASKS
 
 if TYPE_CHECKING:
     from reports.filters import Filter
+    from reports.paired import Paired
 
     from benchmark.registry import Registry
     from benchmark.store import RunStore
@@ -136,9 +137,9 @@ def report(
     origin = provenance_of(rows, _command(context), str(runs) if source == "files" else "MLflow", said)
     options: dict[str, Any] = {"rank_by": rank_by, "baseline": baseline, "seeds": wanted, "compact": names_of(columns), "posthoc": posthoc}
     board = build(rows, provenance=origin, **options)
-    texts = _paired(board, rows, compared, rank_by)
+    pairs = _pairs(board, compared) if compared else None
     if out is None:
-        _print_pairs(texts, fmt) if texts is not None else print_board(board, fmt)
+        print_board(board, fmt) if pairs is None else _print_pairs(pairs, fmt)
         return 0
     from benchmark.files import default_data_root
     from benchmark.store import RunStore
@@ -147,7 +148,7 @@ def report(
     folders = RunStore(runs) if runs.is_dir() else None
     with aside(), warnings_shown():
         written = write_board(board, out, folders, registry, data_root or default_data_root(), gallery)
-        written += _write_pairs(texts, out)
+        written += [] if pairs is None else _write_pairs(pairs, out)
     for path in written:
         note(f"written: {path}")
     return 0
@@ -182,6 +183,35 @@ def print_board(board: Board, fmt: str) -> None:
         write_rich(lambda width: rich_board(board, width))
     else:
         write(BOARD_FORMATS[fmt](board))
+
+
+def _pairs(board: Board, methods: Sequence[str]) -> Paired:
+    """The first method against the others, by the metric that ranks."""
+    from reports.paired import paired
+
+    if len(board.chapters) > 1:
+        raise BenchmarkError(f"--compare: these runs are of {' and '.join(c.task for c in board.chapters)}; choose one with --task")
+    comparison = board.chapters[0].comparison
+    return paired(comparison.runs, methods, comparison.rank.key)
+
+
+def _print_pairs(pairs: Paired, fmt: str) -> None:
+    from reports.paired_tables import render, rich_tables
+
+    if fmt == "table":
+        write_rich(lambda width: rich_tables(pairs, width))
+    else:
+        write(render(pairs, fmt))
+
+
+def _write_pairs(pairs: Paired, folder: Path) -> list[Path]:
+    from benchmark.files import atomic_write_text
+    from reports.paired_tables import render
+
+    texts = {folder / f"compare.{end}": render(pairs, fmt) for end, fmt in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))}
+    for path, text in texts.items():
+        atomic_write_text(path, text)
+    return list(texts)
 
 
 def _check_out(out: Path, fmt: str) -> None:

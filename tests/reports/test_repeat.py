@@ -10,20 +10,20 @@ from benchmark.cli.cells import read_grid
 from benchmark.grammar import parse_settings
 from benchmark.registry import Registry
 from benchmark.spec import RunSpec
-from reports.repeat import repeat_command, seed_list
+from reports.repeat import ranges, repeat_command
 
 
 @pytest.mark.parametrize(
     ("seeds", "text"), [((0,), "0"), ((0, 1, 2, 3, 4), "0-4"), ((7, 0, 5, 6, 2), "0,2,5-7"), ((1, 2), "1-2"), ((), "")]
 )
 def test_seeds_as_the_command_line_reads_them(seeds: tuple[int, ...], text: str) -> None:
-    assert seed_list(seeds) == text
+    assert ranges(sorted(seeds)) == text
 
 
 def test_names_are_words_of_a_shell(result) -> None:
     spec = result("a b; rm -rf $HOME'", dataset="folder:/data/my tiles", noise="symmetric:0.4")["spec"]
     words = shlex.split(repeat_command(spec, [0, 1], "segmentation"))
-    assert words[:6] == ["python", "-m", "benchmark", "run", "--task", "segmentation"]
+    assert words[:4] == ["python", "-m", "benchmark", "run"]
     assert words[words.index("--methods") + 1] == "a b; rm -rf $HOME'" and words[words.index("--datasets") + 1] == "folder:/data/my tiles"
 
 
@@ -42,7 +42,7 @@ def test_it_plans_the_very_runs() -> None:
     """What a row was made by, with a changed protocol and a setting of a method, has the same keys."""
     asked = ["--methods", "hsa:rounds=2", "--datasets", "digits", "--noise", "pairflip:0.3+symmetric:0.1", "--seeds", "3-4"]
     first = planned([*asked, "--set", "protocol.lr=0.002", "--set", "protocol.epochs=7", "--set", "hsa.hard_ratio=1.25"])
-    words = shlex.split(repeat_command(first[0], [spec["seed"] for spec in first]))[4:]
+    words = shlex.split(repeat_command(first[0], [spec["seed"] for spec in first], "classification"))[4:]
     again = planned(words)
     keys = [[RunSpec.from_dict(spec).key() for spec in specs] for specs in (first, again)]
     assert len(keys[0]) == 2 and keys[0] == keys[1]
