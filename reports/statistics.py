@@ -16,7 +16,7 @@ __all__ = [
 ]  # fmt: skip
 
 ALPHA = 0.05
-RESAMPLES = 9_999
+RESAMPLES = 4_999
 SERIES, NUMBERS = 500, 2_000_000
 """Series in one vectorised call, and numbers that it draws at a time: some tens of megabytes."""
 EXACT = 50
