@@ -7,9 +7,9 @@ quality that such runs give a sample is therefore a reference for its hardness o
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark.errors import BenchmarkError
 from benchmark.spec import canonical_json

@@ -18,12 +18,11 @@ from benchmark.errors import BenchmarkError
 from benchmark.tasks import TASKS
 
 if TYPE_CHECKING:
-    from reports.filters import Filter
-    from reports.paired import Paired
-
     from benchmark.registry import Registry
     from benchmark.store import RunStore
     from reports.board import Board
+    from reports.filters import Filter
+    from reports.paired import Paired
     from reports.rows import Row
 
 SOURCES = ("files", "mlflow")
@@ -208,7 +207,9 @@ def _write_pairs(pairs: Paired, folder: Path) -> list[Path]:
     from benchmark.files import atomic_write_text
     from reports.paired_tables import render
 
-    texts = {folder / f"compare.{end}": render(pairs, fmt) for end, fmt in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))}
+    texts = {
+        folder / f"compare.{end}": render(pairs, fmt) for end, fmt in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))
+    }
     for path, text in texts.items():
         atomic_write_text(path, text)
     return list(texts)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from benchmark.html_page import text
 from reports.columns import Column
 from reports.escape import DAGGER
-from reports.wording import NOTHING, cell, marks, number
 from reports.published import Published
 from reports.tables import Comparison, Entry, Group, Summary
+from reports.wording import NOTHING, cell, marks, number
 
 __all__ = ["BEFORE", "CLOSE", "badges", "data_cell", "head_cell", "off", "published", "rank_cell", "share_or_number"]
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from benchmark.html_page import text
 from reports.board import Chapter
 from reports.escape import one_line
-from reports.wording import footer
 from reports.page.cells import badges, data_cell, head_cell, published, rank_cell
 from reports.page.details import data_of
 from reports.page.pictures import gallery
 from reports.tables import Comparison, Entry, Group
+from reports.wording import footer
 
 __all__ = ["condition", "swatch"]
 

@@ -25,7 +25,9 @@ def html(result) -> str:
                 told = ["noise_rate"] if method == "elr" else None
                 more = {"cost/seconds": 0.0}
                 for seed in range(2):
-                    found = result(method, seed, 0.9 - 0.01 * m - 0.1 * n - 0.02 * d + 0.01 * seed, dataset=dataset, noise=noise, oracle=told)
+                    found = result(
+                        method, seed, 0.9 - 0.01 * m - 0.1 * n - 0.02 * d + 0.01 * seed, dataset=dataset, noise=noise, oracle=told
+                    )
                     found["cost"]["seconds"] = seconds
                     results.append(found | {"metrics": found["metrics"] | {"more": more}})
             results.append(result("cl", 0, 0.95, dataset=dataset, noise=noise))
@@ -51,14 +53,18 @@ def head(title: str) -> str:
 
 
 def column(browser: Any, title: str) -> int:
-    return 1 + [words.rstrip("†") for words in browser.run("return [...document.querySelectorAll('#c1-0 thead th')].map(e => e.textContent)")].index(title)
+    return 1 + [
+        words.rstrip("†") for words in browser.run("return [...document.querySelectorAll('#c1-0 thead th')].map(e => e.textContent)")
+    ].index(title)
 
 
 def test_nothing_is_loaded_and_nothing_complains(shown) -> None:
     shown.click(".toggle")
     shown.run("for (const each of document.querySelectorAll('details')) each.open = true")
     shown.run("document.querySelector('#c1-0 .pictures').scrollIntoView({ behavior: 'instant' })")
-    shown.wait(lambda: shown.run("return [...document.images].filter(i => i.closest('#c1-0')).every(i => i.complete && i.naturalWidth > 0)"))
+    shown.wait(
+        lambda: shown.run("return [...document.images].filter(i => i.closest('#c1-0')).every(i => i.complete && i.naturalWidth > 0)")
+    )
     addresses = shown.requests()
     assert addresses and {address.partition(":")[0] for address in addresses} <= {"file", "data"}
     assert sum(address.startswith("file:") for address in addresses) == 1
@@ -66,7 +72,9 @@ def test_nothing_is_loaded_and_nothing_complains(shown) -> None:
 
 
 def test_only_the_script_of_the_page_runs(chromium, html) -> None:
-    chromium.open(html.replace("<main>", "<main><script>document.title = 'smuggled'</script><img src=x onerror=\"document.title='smuggled'\">"))
+    chromium.open(
+        html.replace("<main>", "<main><script>document.title = 'smuggled'</script><img src=x onerror=\"document.title='smuggled'\">")
+    )
     assert chromium.run("return document.title") == "Leaderboard"
     assert any("Content Security Policy" in words for words in chromium.complaints())
 
@@ -143,7 +151,9 @@ def test_a_row_opens_to_charts_that_tell_their_numbers(shown) -> None:
     assert shown.run("return document.activeElement.getAttribute('aria-label')") == "Details of ce"
     shown.press(" ")
     assert shown.run("return document.activeElement.getAttribute('aria-expanded')") == "true"
-    charts = shown.run("return [...document.querySelectorAll('.more svg')].map(e => [e.getAttribute('role'), e.getAttribute('aria-label')])")
+    charts = shown.run(
+        "return [...document.querySelectorAll('.more svg')].map(e => [e.getAttribute('role'), e.getAttribute('aria-label')])"
+    )
     assert {role for role, _ in charts} == {"img"} and len(charts) == 6
     told = " | ".join(words for _, words in charts)
     assert "Finding wrong labels: precision 82.5 % (79.5 % to 85.5 %) at recall 50 %, chance 40.0 %" in told
