@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from reports.tables import Group
 
-__all__ = ["FEWEST_GROUPS_TO_TEST", "POSTHOC", "Overall", "Standing", "Test", "overall"]
+__all__ = ["FEWEST_GROUPS_TO_TEST", "POSTHOC", "Overall", "Standing", "Omnibus", "overall"]
 
 POSTHOC = ("nemenyi", "wilcoxon-holm")
 """Tests of pairs of methods. The first is read off average ranks, so that its verdict on two methods depends on the others, too."""
@@ -41,7 +41,7 @@ FEWEST_GROUPS_TO_TEST = 6
 
 
 @dataclass(frozen=True)
-class Test:
+class Omnibus:
     """A test's statistic and two-sided p-value."""
 
     name: str
@@ -95,7 +95,7 @@ class Overall:
     left_out: Mapping[int, str]
     standings: tuple[Standing, ...]
     ranks: Mapping[str, tuple[float, ...]]
-    friedman: Test | None
+    friedman: Omnibus | None
     posthoc: str
     pairs: Mapping[tuple[str, str], float]
     critical_difference: float | None
@@ -158,13 +158,13 @@ def _compared(
     names, costs = [names[m] for m in order], costs[:, order]
     places, average = ranks(costs), average_ranks(costs).round(12)
     p: np.ndarray | None = None
-    test: Test | None = None
+    test: Omnibus | None = None
     if len(names) == 2:
         posthoc = "wilcoxon-holm"
     if not too_few:
         p = nemenyi(costs) if posthoc == "nemenyi" else wilcoxon_holm(costs)
         several = len(names) > 2
-        test = Test("Friedman", *friedman(costs)) if several else Test("Wilcoxon signed-rank", *signed_rank(costs[:, 0] - costs[:, 1]))
+        test = Omnibus("Friedman", *friedman(costs)) if several else Omnibus("Wilcoxon signed-rank", *signed_rank(costs[:, 0] - costs[:, 1]))
     best = average == average.min()
     close: list[bool | None] = [None] * len(names)
     if p is not None:

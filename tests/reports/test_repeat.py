@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 
 import pytest
@@ -30,10 +31,10 @@ def test_names_are_words_of_a_shell(result) -> None:
 def planned(words: list[str]) -> list[dict]:
     """The specifications of a command's cells, as ``run`` plans them."""
     registry, option = Registry(), dict(zip(words[::2], words[1::2], strict=True))
-    sets = [value for flag, value in zip(words, words[1:], strict=False) if flag == "--set"]
+    sets = [value for flag, value in itertools.pairwise(words) if flag == "--set"]
     usual = {"seeds": "0", "protocol": "quick"}
     known = {key: option.get(f"--{key}", value) for key, value in usual.items()}
-    grid = read_grid(registry, datasets=option["--datasets"], noise=option["--noise"], epochs=None, sets=sets, features="",
+    grid = read_grid(registry, datasets=option["--datasets"], noise=option["--noise"], epochs=int(option.get("--epochs", 0)) or None, sets=sets, features="",
                      skip_bad=False, task="classification", **known)  # fmt: skip
     return [spec.to_dict() for spec in grid.cells(registry, parse_settings(option["--methods"], what="--methods"), None)]
 
