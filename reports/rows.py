@@ -11,7 +11,7 @@ from benchmark.errors import unknown_name
 from benchmark.spec import TUNED, TrainingProtocol, canonical_json
 from benchmark.tasks import TASKS
 
-__all__ = ["Row", "flatten", "flatten_all", "select"]
+__all__ = ["Row", "flatten", "flatten_all", "identity_of", "select", "tell_apart"]
 
 Row = dict[str, Any]
 NAMES = ("dataset", "noise", "method")
@@ -28,7 +28,7 @@ def flatten(result: Mapping[str, Any], *, stale: bool | None = None) -> Row:
         A dict with
 
         - ``task``; ``dataset``, ``noise``, ``method``, ``protocol``: short names for people; ``seed``, ``run_key``, ``status``
-          (``done``, ``skipped``, ``diverged``), ``reason``;
+          (``done``, ``skipped``, ``diverged``), ``reason``, ``code_hash``;
         - ``<group>/<metric>`` (``selected/accuracy``, ``aux/ema/nll``, ``detection/f1``, …), a float or None;
         - ``cost/…``, ``epochs/…``, ``noise/…`` and ``diagnostics/…``: the numbers of those parts of the result;
         - the marks ``oracle`` (list of the truths used), ``stale`` (bool) and ``solvable`` (False where the true class is
@@ -42,14 +42,13 @@ def flatten(result: Mapping[str, Any], *, stale: bool | None = None) -> Row:
     row["task"] = str((result.get("data") or {}).get("task") or "classification")
     row["protocol"] = protocol_label(spec["protocol"], row["task"])
     row.update(seed=int(spec["seed"]), run_key=result.get("run_key"), status=result.get("status", "done"), reason=result.get("reason"))
+    row["code_hash"] = result.get("code_hash")
     row["oracle"] = list(result.get("oracle") or [])
     row["tuned"] = str(labels.get(TUNED) or "")
     row["stale"] = bool(result.get("stale", False)) if stale is None else stale
     noise = result.get("noise") or {}
     row["solvable"] = noise.get("solvable")
-    shared = {key: value for key, value in spec["protocol"].items() if key != "name"}  # a renamed protocol is the same
-    cell = {"dataset": spec["dataset"], "noise": spec["noise"], "protocol": shared}
-    row["identity"] = {"method": canonical_json(spec["method"]), "cell": canonical_json(cell)}
+    row["identity"] = identity_of(spec)
     row["spec"] = spec
     for group, values in (result.get("metrics") or {}).items():
         row.update({f"{group}/{name}": _number(value) for name, value in values.items()})
@@ -66,6 +65,19 @@ def flatten_all(results: Iterable[Mapping[str, Any]]) -> list[Row]:
     other values), ``#`` and four digits of a hash are appended to it.
     """
     rows = [flatten(result) for result in results]
+    tell_apart(rows)
+    return rows
+
+
+def identity_of(spec: Mapping[str, Any]) -> dict[str, str]:
+    """One text each for what ``method`` and ``cell`` (data, noise and protocol) stand for."""
+    shared = {key: value for key, value in spec["protocol"].items() if key != "name"}  # a renamed protocol is the same
+    cell = {"dataset": spec["dataset"], "noise": spec["noise"], "protocol": shared}
+    return {"method": canonical_json(spec["method"]), "cell": canonical_json(cell)}
+
+
+def tell_apart(rows: Sequence[Row]) -> None:
+    """Append ``#`` and four digits of a hash to the short names that stand for several specifications."""
     for name in (*NAMES, "protocol"):
         meanings: dict[str, set[str]] = {}
         for row in rows:
@@ -73,7 +85,6 @@ def flatten_all(results: Iterable[Mapping[str, Any]]) -> list[Row]:
         for row in rows:
             if len(meanings[row[name]]) > 1:
                 row[name] += f" #{hashlib.sha256(_meaning(row, name).encode()).hexdigest()[:4]}"
-    return rows
 
 
 def select(
