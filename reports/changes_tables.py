@@ -107,7 +107,7 @@ def _numbers(changes: Changes) -> Sheet | None:
         return one.metric, str(one.runs), _difference(one.change, shown), _value(one.before, shown), _value(one.after, shown), place
 
     notes = (
-        f"{_count(changes.renumbered, 'run')} of the same key and status with other numbers; the largest change of each metric, shares in %",
+        f"{_count(changes.renumbered, 'run')} of the same key and status with other numbers; the largest change of each, shares in %",
         "costs are not compared",
     )
     header = ("metric", "runs", "change", "before", "now", "in")
