@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from reports.tables import Group
 
-__all__ = ["FEWEST_GROUPS_TO_TEST", "POSTHOC", "Overall", "Standing", "Omnibus", "overall"]
+__all__ = ["FEWEST_GROUPS_TO_TEST", "POSTHOC", "Omnibus", "Overall", "Standing", "overall"]
 
 POSTHOC = ("nemenyi", "wilcoxon-holm")
 """Tests of pairs of methods. The first is read off average ranks, so that its verdict on two methods depends on the others, too."""
@@ -164,7 +164,9 @@ def _compared(
     if not too_few:
         p = nemenyi(costs) if posthoc == "nemenyi" else wilcoxon_holm(costs)
         several = len(names) > 2
-        test = Omnibus("Friedman", *friedman(costs)) if several else Omnibus("Wilcoxon signed-rank", *signed_rank(costs[:, 0] - costs[:, 1]))
+        test = (
+            Omnibus("Friedman", *friedman(costs)) if several else Omnibus("Wilcoxon signed-rank", *signed_rank(costs[:, 0] - costs[:, 1]))
+        )
     best = average == average.min()
     close: list[bool | None] = [None] * len(names)
     if p is not None:

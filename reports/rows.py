@@ -11,7 +11,7 @@ from benchmark.errors import unknown_name
 from benchmark.spec import TUNED, TrainingProtocol, canonical_json
 from benchmark.tasks import TASKS
 
-__all__ = ["Row", "flatten", "flatten_all", "full_label", "protocol_label", "select"]
+__all__ = ["Row", "flatten", "flatten_all", "identity_of", "select", "tell_apart"]
 
 Row = dict[str, Any]
 NAMES = ("dataset", "noise", "method")
@@ -28,7 +28,7 @@ def flatten(result: Mapping[str, Any], *, stale: bool | None = None) -> Row:
         A dict with
 
         - ``task``; ``dataset``, ``noise``, ``method``, ``protocol``: short names for people; ``seed``, ``run_key``, ``status``
-          (``done``, ``skipped``, ``diverged``), ``reason``;
+          (``done``, ``skipped``, ``diverged``), ``reason``, ``code_hash``;
         - ``<group>/<metric>`` (``selected/accuracy``, ``aux/ema/nll``, ``detection/f1``, …), a float or None;
         - ``cost/…``, ``epochs/…``, ``noise/…`` and ``diagnostics/…``: the numbers of those parts of the result;
         - the marks ``oracle`` (list of the truths used), ``stale`` (bool) and ``solvable`` (False where the true class is
@@ -39,18 +39,17 @@ def flatten(result: Mapping[str, Any], *, stale: bool | None = None) -> Row:
     """
     spec = dict(result["spec"])
     labels = spec.get("labels") or {}
-    row: Row = {name: str(labels.get(name) or full_label(spec[name])) for name in NAMES}
+    row: Row = {name: str(labels.get(name) or _full_label(spec[name])) for name in NAMES}
     row["task"] = str((result.get("data") or {}).get("task") or "classification")
     row["protocol"] = protocol_label(spec["protocol"], row["task"])
     row.update(seed=int(spec["seed"]), run_key=result.get("run_key"), status=result.get("status", "done"), reason=result.get("reason"))
+    row["code_hash"] = result.get("code_hash")
     row["oracle"] = list(result.get("oracle") or [])
     row["tuned"] = str(labels.get(TUNED) or "")
     row["stale"] = bool(result.get("stale", False)) if stale is None else stale
     noise = result.get("noise") or {}
     row["solvable"] = noise.get("solvable")
-    shared = {key: value for key, value in spec["protocol"].items() if key != "name"}  # a renamed protocol is the same
-    cell = {"dataset": spec["dataset"], "noise": spec["noise"], "protocol": shared}
-    row["identity"] = {"method": canonical_json(spec["method"]), "cell": canonical_json(cell)}
+    row["identity"] = identity_of(spec)
     row["spec"] = spec
     row["host"], row["commit"] = _host(result.get("host") or {}), str((result.get("host") or {}).get("git_commit") or "")
     for group, values in (result.get("metrics") or {}).items():
@@ -68,6 +67,19 @@ def flatten_all(results: Iterable[Mapping[str, Any]]) -> list[Row]:
     other values), ``#`` and four digits of a hash are appended to it.
     """
     rows = [flatten(result) for result in results]
+    tell_apart(rows)
+    return rows
+
+
+def identity_of(spec: Mapping[str, Any]) -> dict[str, str]:
+    """One text each for what ``method`` and ``cell`` (data, noise and protocol) stand for."""
+    shared = {key: value for key, value in spec["protocol"].items() if key != "name"}  # a renamed protocol is the same
+    cell = {"dataset": spec["dataset"], "noise": spec["noise"], "protocol": shared}
+    return {"method": canonical_json(spec["method"]), "cell": canonical_json(cell)}
+
+
+def tell_apart(rows: Sequence[Row]) -> None:
+    """Append ``#`` and four digits of a hash to the short names that stand for several specifications."""
     for name in (*NAMES, "protocol"):
         meanings: dict[str, set[str]] = {}
         for row in rows:
@@ -75,7 +87,6 @@ def flatten_all(results: Iterable[Mapping[str, Any]]) -> list[Row]:
         for row in rows:
             if len(meanings[row[name]]) > 1:
                 row[name] += f" #{hashlib.sha256(_meaning(row, name).encode()).hexdigest()[:4]}"
-    return rows
 
 
 def select(
@@ -128,7 +139,7 @@ def _meaning(row: Row, name: str) -> str:
     return canonical_json({key: value for key, value in spec.items() if key != "name"} if name == "protocol" else spec)
 
 
-def full_label(plugin: Mapping[str, Any]) -> str:
+def _full_label(plugin: Mapping[str, Any]) -> str:
     """The plugin and all its parameters, where nobody has given it a short name."""
     return ":".join([str(plugin["name"])] + [f"{key}={value}" for key, value in (plugin.get("params") or {}).items()])
 

@@ -164,11 +164,13 @@ def diff(
     Cells that came or went, numbers that changed, and how the ranking did. Each state is a folder, or what a report wrote of one.
     """
     check_choice("--format", fmt, FORMATS)
-    from reports.changes import changes, read_state, render, rich_tables
+    from reports.changes import changes
+    from reports.changes_tables import in_short, render, rich_tables
+    from reports.states import read_state
 
     found = changes(read_state(old), read_state(new))
     if fmt == "table":
-        write_rich(lambda width: rich_tables(found))
+        write_rich(lambda width: rich_tables(found), in_short(found))
     else:
         write(render(found, fmt))
     return 0
@@ -269,7 +271,7 @@ def _rows(
     rows = select(flatten_all(results), seeds=seeds, **names)
     if chosen is None:
         return rows
-    kept = [row for row in rows if chosen.matches(row)]
+    kept = chosen.keep(rows)
     if not kept:
         raise BenchmarkError(f"--filter '{chosen.text}': none of {len(rows)} runs; see: python -m benchmark report --format csv")
     return kept

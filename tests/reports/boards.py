@@ -11,7 +11,7 @@ from typing import Any
 
 from reports.board import Board, Chapter, Provenance
 from reports.evidence import Band, Calibration, Confusion, Detection, Evidence
-from reports.overall import Overall, Standing, Omnibus
+from reports.overall import Omnibus, Overall, Standing
 from reports.published import Published
 from reports.rows import flatten_all
 from reports.suspects import Gallery, Suspect

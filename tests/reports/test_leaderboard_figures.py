@@ -19,8 +19,8 @@ from reports.leaderboard_noise import sections
 from reports.leaderboard_parts import Spec, conditions, cut, pages, shorten
 from reports.leaderboard_ranks import clique_levels
 from reports.leaderboard_trade import front, shelves
-from reports.overall import Overall, Standing
 from reports.overall import Omnibus as Tested
+from reports.overall import Overall, Standing
 from reports.style import RC, looks
 from reports.tables import Comparison, Entry, Group, Summary
 

@@ -121,6 +121,22 @@ def test_where_the_data_lie_does_not_matter_and_their_size_does(result) -> None:
     assert found() == []
 
 
+def test_a_network_that_knew_other_images_before_is_another(result) -> None:
+    from benchmark.params import defaults
+
+    params = defaults(Registry().load("method", "disc").Params)
+    noise = {"rate": 0.2, "inclusive": False, "protect": ""}
+
+    def found(pretrained: bool) -> list[float]:
+        made = row(
+            result, "disc", params, "pathmnist", {"image_size": 224}, "symmetric", noise, backbone="timm:resnet50", pretrained=pretrained
+        )
+        return [one.value for one in published_for([made], {})]
+
+    assert found(True) == [0.8776]
+    assert found(False) == []
+
+
 def test_every_line_is_of_something_that_exists() -> None:
     from benchmark.data import options
     from benchmark.params import resolve

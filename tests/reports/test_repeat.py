@@ -34,8 +34,9 @@ def planned(words: list[str]) -> list[dict]:
     sets = [value for flag, value in itertools.pairwise(words) if flag == "--set"]
     usual = {"seeds": "0", "protocol": "quick"}
     known = {key: option.get(f"--{key}", value) for key, value in usual.items()}
-    grid = read_grid(registry, datasets=option["--datasets"], noise=option["--noise"], epochs=int(option.get("--epochs", 0)) or None, sets=sets, features="",
-                     skip_bad=False, task="classification", **known)  # fmt: skip
+    epochs = int(option.get("--epochs", 0)) or None
+    known |= {"datasets": option["--datasets"], "noise": option["--noise"], "task": "classification"}
+    grid = read_grid(registry, epochs=epochs, sets=sets, features="", skip_bad=False, **known)
     return [spec.to_dict() for spec in grid.cells(registry, parse_settings(option["--methods"], what="--methods"), None)]
 
 

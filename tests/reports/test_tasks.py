@@ -113,7 +113,10 @@ def test_each_task_has_tables_of_its_own(result, capsys: pytest.CaptureFixture[s
 def test_machines_get_all_tasks_at_once(result, capsys: pytest.CaptureFixture[str]) -> None:
     both = [of_masks(), result("ce")]
     found = json.loads(printed(both, "json", capsys))["tasks"]
-    assert {task: [row["method"] for row in one["runs"]] for task, one in found.items()} == {"classification": ["ce"], "segmentation": ["seg_ce"]}
+    assert {task: [row["method"] for row in one["runs"]] for task, one in found.items()} == {
+        "classification": ["ce"],
+        "segmentation": ["seg_ce"],
+    }
     lines = list(csv.DictReader(io.StringIO(printed(both, "csv", capsys))))
     assert [(line["task"], line["selected/accuracy"], line["selected/dice"]) for line in lines] == [
         ("classification", "0.8", ""),
