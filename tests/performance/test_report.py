@@ -8,6 +8,9 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +36,8 @@ READ = ("test_labels", "test_selected", "train_given", "train_true", "train_qual
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Comparison]:
     """Run folders as the worker writes them, of methods that differ by chance alone, and their comparison."""
     root = tmp_path_factory.mktemp("runs")
-    results = [result for number in range(RUNS) if (result := _write(root, number)) is not None]
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:  # so that the peak of this process is that of what is measured
+        results = list(pool.map(partial(_write, root), range(RUNS), chunksize=50))
     return root, compare(flatten_all(results))
 
 
