@@ -15,6 +15,7 @@ from reports.escape import one_line
 from reports.leaderboard_parts import (
     OTHERS,
     Spec,
+    counted,
     cut,
     cut_note,
     keys_of,
@@ -103,7 +104,7 @@ def noise_figures(comparison: Comparison, looks: Mapping[str, style.Look]) -> It
             draw = functools.partial(_draw, comparison, page, keys, names, others, looks)
             caption = _caption(page, keys, names)
             if others:
-                caption += f" Grey: the {len(others)} methods that the other figures name."
+                caption += f" Grey: the {counted(len(others), 'method')} that the other figures name."
             yield Spec("noise", "The metric over the noise rate", caption + cut_note(names), _alt(comparison, page, keys[0], names), draw)
 
 
@@ -137,7 +138,8 @@ def _alt(comparison: Comparison, page: Sequence[Section], key: str, names: Mappi
         said = [f"{short} has {scaled(ends[short], column)}" for short in dict.fromkeys((*ranked[:1], *ranked[-1:]))]
         if said:
             parts.append(f"in {section.title}, at a rate of {100 * top:g} %, {' and '.join(said)}")
-    return f"Lines of {words(key)} over the noise rate, {len(names)} in {len(page)} panels: best and worst {'; '.join(parts)}."
+    many = f"{counted(len(names), 'method')} in {counted(len(page), 'panel')}"
+    return f"Lines of {words(key)} over the noise rate, {many}: best and worst {'; '.join(parts)}."
 
 
 def _draw(

@@ -19,12 +19,35 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "INCHES_A_CHARACTER", "OTHERS", "RULES", "Spec", "conditions", "cut", "cut_note", "headline", "keys_of", "legend", "metric", "ordered",
-    "pages", "scaled", "seeds_of", "shorten", "standing", "title_of", "value", "whole", "words",
+    "INCHES_A_CHARACTER",
+    "OTHERS",
+    "RULES",
+    "Spec",
+    "conditions",
+    "counted",
+    "cut",
+    "cut_note",
+    "headline",
+    "keys_of",
+    "legend",
+    "listed",
+    "metric",
+    "ordered",
+    "pages",
+    "scaled",
+    "seeds_of",
+    "shorten",
+    "standing",
+    "title_of",
+    "value",
+    "whole",
+    "words",
 ]  # fmt: skip
 
 NAME_WIDTH = 30
 """Characters of a method's name in a figure."""
+MOST_LISTED = 12
+"""Names of what is left out, in a caption."""
 NO_NAME = "(no name)"
 LEGEND_ROW = 0.175
 """Inches a name takes in the legend, downward."""
@@ -123,6 +146,13 @@ def whole(group: Group, entry: Entry, key: str) -> Summary | None:
     return None if entry.incomplete or found.mean is None or found.n < len(group.seeds) else found
 
 
+def counting(comparison: Comparison, groups: Sequence[Group]) -> list[Group]:
+    """Of some groups, those that count over conditions, or if none does, those in which methods are ranked."""
+    known = () if comparison.overall is None else comparison.overall.groups
+    count = {id(comparison.groups[number]) for number in known}
+    return [group for group in groups if id(group) in count] or [group for group in groups if standing(group)]
+
+
 def standing(group: Group) -> list[Entry]:
     """The ranked entries, if there are at least two: a condition in which methods are compared."""
     ranked = [entry for entry in group.entries if entry.rank is not None]
@@ -147,6 +177,17 @@ def conditions(groups: Sequence[Group]) -> tuple[list[str], str]:
     differing = [place for place in range(3) if len({part[place] for part in parts}) > 1]
     labels = [" · ".join(part[place] for place in differing) for part in parts]
     return labels, " · ".join(parts[0][place] for place in range(3) if place not in differing) if parts else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 condition``, ``2 conditions``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    left = len(names) - MOST_LISTED
+    return ", ".join(one_line(name) for name in names[:MOST_LISTED]) + (f" and {left} more" if left > 0 else "")
 
 
 def seeds_of(counts: Iterable[int]) -> str:

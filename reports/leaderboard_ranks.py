@@ -12,8 +12,10 @@ from reports.leaderboard_parts import (
     INCHES_A_CHARACTER,
     Spec,
     conditions,
+    counted,
     cut,
     cut_note,
+    listed,
     ordered,
     pages,
     seeds_of,
@@ -58,15 +60,18 @@ def rank_figures(comparison: Comparison, _looks: Mapping[str, style.Look]) -> It
             ranks = [[table[column].get(name) for column in columns] for name in rows]
             seeds = seeds_of(len(groups[column].seeds) for column in columns)
             caption = f"Rank by {words(comparison.rank.key)} within each condition, means over {seeds}; 1 is best, "
-            caption += f"ties share the average. {len(names)} methods, {len(groups)} conditions{f' of {shared}' if shared else ''}."
+            caption += (
+                f"ties share the average. {len(names)} methods, {counted(len(groups), 'condition')}{f' of {shared}' if shared else ''}."
+            )
             if any(rank is None for row in ranks for rank in row):
                 caption += " Hatched: no result for every seed, and no rank."
             if average and comparison.overall is not None:
-                caption += f" Last column: average rank among the {len(average)} methods that are complete in all "
-                caption += f"{len(comparison.overall.groups)} conditions that count. No interval is drawn."
+                caption += f" Last column: average rank among the {len(average)} methods that are complete in all of "
+                caption += f"{counted(len(comparison.overall.groups), 'condition')} that count. No interval is drawn."
             firsts = {short[name]: sum(row[i] == 1 for i in range(len(columns))) for name, row in zip(rows, ranks, strict=True)}
             most = max(firsts, key=lambda name: firsts[name])
-            alt = f"Heat map of the ranks of {len(rows)} methods in {len(columns)} conditions; {most} is first in {firsts[most]} of them."
+            alt = f"Heat map of the ranks of {counted(len(rows), 'method')} in {counted(len(columns), 'condition')}; "
+            alt += f"{most} is first in {firsts[most]} of them."
             draw = functools.partial(_draw_heat, ranks, short, [labels[c] for c in columns], average, len(names))
             yield Spec("ranks", "Ranks in every condition", caption + cut_note(short), alt, draw)
 
@@ -133,7 +138,7 @@ def difference_figures(comparison: Comparison, looks: Mapping[str, style.Look]) 
         return
     names = cut(one.method for one in shown)
     seeds = [len(comparison.groups[number].seeds) for number in overall.groups]
-    many = f"{len(overall.groups)} condition{'s' if len(overall.groups) > 1 else ''}"
+    many = counted(len(overall.groups), "condition")
     caption = f"Average rank by {words(comparison.rank.key)} of {len(shown)} methods over {many}, each over {seeds_of(seeds)}; 1 is best. "
     if overall.too_few:
         caption += f"Nothing is tested: {overall.too_few}. "
@@ -147,7 +152,7 @@ def difference_figures(comparison: Comparison, looks: Mapping[str, style.Look]) 
         if overall.critical_difference is not None:
             caption += f"CD = {overall.critical_difference:.2f}: average ranks farther apart than that differ. "
     if left := [one.method for one in overall.standings if one.average_rank is None]:
-        caption += f"Left out, for they lack a condition: {', '.join(cut(left).values())}. "
+        caption += f"Left out, for they lack a condition: {listed(left)}. "
     said = ", ".join(f"{names[one.method]} {one.average_rank:.2f}" for one in shown[:SHOWN_IN_ALT])
     alt = f"Average ranks on an axis from 1 to {len(shown)}, the best first: {said}{' and so on' if len(shown) > SHOWN_IN_ALT else ''}"
     if overall.too_few:

@@ -17,16 +17,18 @@ from reports.leaderboard_parts import (
     INCHES_A_CHARACTER,
     RULES,
     Spec,
+    counted,
+    counting,
     cut,
     cut_note,
     headline,
     keys_of,
     legend,
+    listed,
     metric,
     ordered,
     pages,
     seeds_of,
-    standing,
     title_of,
     whole,
     words,
@@ -51,7 +53,7 @@ DOTS = {"last": ("#6E6E6E", "v"), "last_k": ("#74B9F0", "s"), "selected": ("#000
 
 @dataclass(frozen=True)
 class Shelf:
-    """The conditions of one data set and protocol in which methods are ranked, and the means over them of the methods that are in all.
+    """The conditions of one data set and protocol, and the means over them of the methods that are ranked in all.
 
     Attributes:
         means: key → method → mean over the conditions, each of which is a mean over its seeds.
@@ -66,16 +68,16 @@ class Shelf:
 
 
 def shelves(comparison: Comparison, keys: Sequence[str], *, together: bool = False) -> list[Shelf]:
-    """By data set and protocol, in the order of the groups, or one of all ``together``.
+    """By data set and protocol, in the order of the groups, or one of all ``together``; of each the conditions that count.
 
     A method counts where it has all ``keys`` in all conditions; there are at least two methods in each.
     """
     sets: dict[tuple[str, str], list[Group]] = {}
     for group in comparison.groups:
-        if standing(group):
-            sets.setdefault(("all conditions", "") if together else (group.dataset, group.protocol), []).append(group)
+        sets.setdefault(("all conditions", "") if together else (group.dataset, group.protocol), []).append(group)
+    chosen = {names: groups for names, every in sets.items() if (groups := counting(comparison, every))}
     found = []
-    for (dataset, protocol), groups in sets.items():
+    for (dataset, protocol), groups in chosen.items():
         tables = [{entry.method: entry for entry in group.entries if entry.rank is not None} for group in groups]
         every = list(dict.fromkeys(entry.method for group in groups for entry in group.entries))
         means: dict[str, dict[str, float]] = {key: {} for key in keys}
@@ -90,7 +92,7 @@ def shelves(comparison: Comparison, keys: Sequence[str], *, together: bool = Fal
         if len(compared) > 1:
             absent = tuple(name for name in every if name not in compared)
             seeds = tuple(len(group.seeds) for group in groups)
-            title = dataset if len({protocol for _, protocol in sets}) == 1 else f"{dataset} · {protocol}"
+            title = dataset if len({protocol for _, protocol in chosen}) == 1 else f"{dataset} · {protocol}"
             found.append(Shelf(one_line(title), tuple(groups), means, seeds, absent))
     return found
 
@@ -119,8 +121,9 @@ def cost_figures(comparison: Comparison, looks: Mapping[str, style.Look]) -> Ite
         names = cut(name for name in ordered(comparison) if any(name in shelf.means[key] for shelf in page))
         fronts = [[names[name] for name in front(_points(shelf, key), column)] for shelf in page]
         said = "; ".join(f"in {shelf.title} the front is {', '.join(best)}" for shelf, best in zip(page, fronts, strict=True))
-        alt = f"Points of {words(key)} over the seconds of a run, {len(names)} methods in {len(page)} panels, from fast to slow: {said}."
-        caption = f"A point a method: means over the conditions in which methods are ranked ({_counted(page)}). No interval is drawn. "
+        many = f"{counted(len(names), 'method')} in {counted(len(page), 'panel')}"
+        alt = f"Points of {words(key)} over the seconds of a run, {many}, from fast to slow: {said}."
+        caption = f"A point a method: means over the conditions that count ({_many(page)}). No interval is drawn. "
         caption += "Line: the Pareto front; no method is both faster and better than one on it, and the others are paler."
         draw = functools.partial(_draw_costs, page, column, names, looks)
         yield Spec("cost", "The metric over the seconds of a run", caption + _absent(page) + cut_note(names), alt, draw)
@@ -130,14 +133,14 @@ def _points(shelf: Shelf, key: str) -> dict[str, tuple[float, float]]:
     return {name: (shelf.means[SECONDS][name], mean) for name, mean in shelf.means[key].items()}
 
 
-def _counted(page: Sequence[Shelf]) -> str:
+def _many(page: Sequence[Shelf]) -> str:
     low, high = min(counts := [len(shelf.groups) for shelf in page]), max(counts)
-    many = f"{low} to {high} conditions" if low < high else f"{high} condition{'s' if high > 1 else ''}"
+    many = f"{low} to {high} conditions" if low < high else counted(high, "condition")
     return f"{many} a panel, each over {seeds_of(seeds for shelf in page for seeds in shelf.seeds)}"
 
 
 def _absent(page: Sequence[Shelf]) -> str:
-    found = [f"{shelf.title}: {', '.join(one_line(name) for name in shelf.absent)}" for shelf in page if shelf.absent]
+    found = [f"{shelf.title}: {listed(shelf.absent)}" for shelf in page if shelf.absent]
     return f" Left out, for they lack a condition: {'; '.join(found)}." if found else ""
 
 
@@ -213,10 +216,8 @@ def rule_figures(comparison: Comparison, looks: Mapping[str, style.Look]) -> Ite
         on_page = [name for name in ordered(comparison) if any(name in shelf.means[keys[0]] for shelf in page)]
         for part in pages(on_page, MOST_ROWS):
             names = cut(part)
-            caption = (
-                f"{headline(comparison).replace('_', ' ').capitalize()} on the test part, means over the conditions in which methods are "
-            )
-            caption += f"ranked ({_counted(page)}); no interval is drawn. Epoch: {'; '.join(RULES[key.partition('/')[0]] for key in keys)}."
+            caption = f"{headline(comparison).replace('_', ' ').capitalize()} on the test part, means over the conditions that count "
+            caption += f"({_many(page)}); no interval is drawn. Epoch: {'; '.join(RULES[key.partition('/')[0]] for key in keys)}."
             if any(key.startswith("best/") for key in keys):
                 caption += " † chosen with the truth: an upper bound, not a result."
             alt = _rules_alt(page, keys, names, column)
@@ -234,7 +235,7 @@ def _rules_alt(page: Sequence[Shelf], keys: Sequence[str], names: Mapping[str, s
             gap = f"{100 * gains[name]:.1f} points" if column.percent else f"{gains[name]:.3g}"
             parts.append(f"in {shelf.title} they are farthest apart for {names[name]}, {gap}")
     rules = [RULES[key.partition("/")[0]] for key in ends]
-    return f"Dots of {len(keys)} rules for {len(names)} methods; {rules[0]} and {rules[1]}: {'; '.join(parts)}."
+    return f"Dots of {len(keys)} rules for {counted(len(names), 'method')}; {rules[0]} and {rules[1]}: {'; '.join(parts)}."
 
 
 def _draw_rules(page: Sequence[Shelf], column: Column, keys: Sequence[str], names: Mapping[str, str]) -> Figure:

@@ -57,7 +57,7 @@ def page(board: Board, figures: Sequence[Figure] = ()) -> str:
         parts.append(_chapter(chapter, number, colours, "Conditions" if alone else _title(chapter)))
     if not any(chapter.comparison.groups for chapter in board.chapters):
         parts.append('<p class="note">There are no finished runs yet.</p>')
-    parts += ["</div>", _provenance(board.provenance), "</div>", "</div>"]
+    parts += ["</div>", "" if board.provenance is None else _provenance(board.provenance), "</div>", "</div>"]
     widest = max((len(chapter.comparison.columns) for chapter in board.chapters), default=0) + BEFORE + 1
     hidden = "".join(
         f'.js [data-hide~="{n}"] .condition td:nth-child({n}),.js [data-hide~="{n}"] .condition th:nth-child({n}){{display:none}}\n'

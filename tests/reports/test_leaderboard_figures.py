@@ -19,7 +19,7 @@ from reports.leaderboard_noise import sections
 from reports.leaderboard_parts import Spec, conditions, cut, pages, shorten
 from reports.leaderboard_ranks import clique_levels
 from reports.leaderboard_trade import front, shelves
-from reports.overall import Omnibus as Tested
+from reports.overall import Omnibus as Friedman
 from reports.overall import Overall, Standing
 from reports.style import RC, looks
 from reports.tables import Comparison, Entry, Group, Summary
@@ -233,7 +233,7 @@ def test_critical_differences_are_drawn_where_they_were_tested() -> None:
         "cliques": (("hsa", "elr"), ("elr", "ce")),
         "critical_difference": 1.1,
         "too_few": "",
-        "friedman": Tested("Friedman", 9.0, 0.0004),
+        "friedman": Friedman("Friedman", 9.0, 0.0004),
     }
     spec = specs([ranked(averages)], standings(averages, **tested))["cd"]
     (axis,) = drawn(spec).axes
