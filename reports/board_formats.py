@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from reports.board import Board, Chapter, Provenance
-from reports.escape import latex, markdown
+from reports.escape import markdown, one_line
 from reports.formats import document, latex_tables, markdown_tables, records, rich_tables
 from reports.machine import csv_text, plain
 from reports.overall_sheet import overall_sheet
@@ -68,7 +68,7 @@ def _latex(board: Board) -> str:
     parts = ["% needs \\usepackage{booktabs}"]
     for chapter in board.chapters:
         parts += _latex_chapter(chapter)
-    lines = "\n".join(f"% {latex(line)}" for line in _origin(board))
+    lines = "\n".join(f"% {one_line(line)}" for line in _origin(board))
     return "\n\n".join([*parts, *([lines] if lines else [])]) + "\n"
 
 

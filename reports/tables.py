@@ -130,14 +130,14 @@ class Group:
         return self._place(column, 0)
 
     def second(self, column: Column) -> frozenset[str]:
-        """Methods with the next mean after the best, among the same; empty where all are best."""
+        """Methods with the next mean after the best, among the same; empty with fewer than three, and where all are best."""
         return self._place(column, 1)
 
     def _place(self, column: Column, place: int) -> frozenset[str]:
         summaries = {entry.method: _of(entry, column.key) for entry in self.entries if entry.rank is not None}
         costs = {m: column.cost(s.mean) for m, s in summaries.items() if s.mean is not None and s.n == len(self.seeds)}
         means = sorted(set(costs.values()))
-        return frozenset(m for m, cost in costs.items() if len(costs) > 1 and len(means) > place and cost == means[place])
+        return frozenset(m for m, cost in costs.items() if len(costs) > 1 + place and len(means) > place and cost == means[place])
 
 
 @dataclass(frozen=True)

@@ -113,11 +113,11 @@ def write_rich(tables: Callable[[int], Sequence[Table]], *lines: str) -> None:
     """
     from rich.console import Console
 
-    if sys.stdout.isatty():
-        console = Console()
-        console.print(*tables(console.width), sep="\n")
-        console.print(*lines, sep="\n", markup=False, highlight=False, end="\n" if lines else "")
-        return
-    stream = io.StringIO()
-    Console(file=stream, width=PIPE_WIDTH, color_system=None).print(*tables(PIPE_WIDTH), sep="\n")
-    write("".join(f"{line.rstrip()}\n" for line in [*stream.getvalue().splitlines(), *(["", *lines] if lines else [])]))
+    stream = None if sys.stdout.isatty() else io.StringIO()
+    console = Console() if stream is None else Console(file=stream, width=PIPE_WIDTH, color_system=None)
+    drawn = tables(console.width)
+    console.print(*drawn, sep="\n", end="\n" if drawn else "")
+    if lines:
+        console.print(*([""] if drawn else []), *lines, sep="\n", markup=False, highlight=False, soft_wrap=True)
+    if stream is not None:
+        write("".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines()))

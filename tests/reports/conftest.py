@@ -15,7 +15,7 @@ Result = dict[str, Any]
 MakeResult = Callable[..., Result]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def result() -> MakeResult:
     def make(
         method: str = "ce",

@@ -19,12 +19,13 @@ EVIL = '=<script>alert("x")</script>|a_b%[red]\\é\x1b[31m\n&{}$#~^*'
 MARKDOWN = """\
 **cells · symmetric:0.4 · quick**
 
-| method | n | acc sel | acc last | acc best† | bal acc | ECE | det F1 | det AP | noise | secs | rank | marks |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
-| gce | 2 | **90.0 ± 1.4** | **90.0 ± 1.4** | **90.0 ± 1.4** | **80.0 ± 1.4** | **5.0 ± 0.0** | **60.0 ± 0.0** | **70.0 ± 0.0** \
-| 40.0 → 10.0 ± 0.0 | **12.0 ± 0.0** | 1 | oracle: noise\\_rate |
-| ce | 2 | 80.0 ± 0.0 | 80.0 ± 0.0 | 80.0 ± 0.0 | 70.0 ± 0.0 | **5.0 ± 0.0** | **60.0 ± 0.0** | **70.0 ± 0.0** | – | **12.0 ± 0.0** | 2 |  |
-| elr | 1 | 99.0 | 99.0 | 99.0 | 89.0 | 5.0 | 60.0 | 70.0 | – | 12.0 | – | incomplete (1 of 2 seeds), diverged 1 |
+| method | n | acc sel | acc last | acc last k | acc best† | bal acc | ECE | det F1 | det AP | noise | secs | rank | marks |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
+| gce | 2 | **90.0 ± 1.4** | **90.0 ± 1.4** | **90.0 ± 1.4** | **90.0 ± 1.4** | **80.0 ± 1.4** | **5.0 ± 0.0** | **60.0 ± 0.0** \
+| **70.0 ± 0.0** | 40.0 → 10.0 ± 0.0 | **12.0 ± 0.0** | 1 | oracle: noise\\_rate |
+| ce | 2 | 80.0 ± 0.0 | 80.0 ± 0.0 | 80.0 ± 0.0 | 80.0 ± 0.0 | 70.0 ± 0.0 | **5.0 ± 0.0** | **60.0 ± 0.0** | **70.0 ± 0.0** \
+| – | **12.0 ± 0.0** | 2 | not separable from best |
+| elr | 1 | 99.0 | 99.0 | 99.0 | 99.0 | 89.0 | 5.0 | 60.0 | 70.0 | – | 12.0 | – | incomplete (1 of 2 seeds), diverged 1 |
 
 - without looking: det F1 flag all 25.0 ± 0.0, det AP random 12.5 ± 0.0
 - mean ± sd over seeds 0, 1; shares in %; ranked by selected/accuracy
@@ -33,6 +34,7 @@ MARKDOWN = """\
 - elr against ce: +19.0 points, n = 1; too few seeds to test
 - gce against ce: +10.0 ± 1.0 points, n = 2; too few seeds to test
 """
+"""With two seeds the interval of a difference of 10 ± 1 points is 10 ± 12.7 · 1: it holds zero."""
 
 
 @pytest.fixture
@@ -60,14 +62,21 @@ def test_golden_markdown(small) -> None:
 
 def test_golden_latex(small) -> None:
     text = render(small, "latex")
-    assert "\\toprule\nmethod & n & acc sel & acc last & acc best\\textsuperscript{\\dag} &" in text
+    assert "\\toprule\nmethod & n & acc sel & acc last & acc last k & acc best\\textsuperscript{\\dag} &" in text
     assert "gce & 2 & \\textbf{90.0 $\\pm$ 1.4} &" in text
     assert "40.0 $\\rightarrow$ 10.0 $\\pm$ 0.0 & " in text
     assert "& 1 & oracle: noise\\_rate \\\\" in text
     assert text.count("{") == text.count("}")
     widths = {line.count(" & ") for line in text.splitlines() if line.endswith("\\\\")}
-    assert widths == {12}
-    assert re.search(r"\\begin\{tabular\}\{(\w+)\}", text)[1] == "lr" + "r" * 9 + "rl"  # type: ignore[index]
+    assert widths == {13}
+    assert re.search(r"\\begin\{tabular\}\{(\w+)\}", text)[1] == "lr" + "r" * 10 + "rl"  # type: ignore[index]
+
+
+def test_the_second_of_three_is_marked(result) -> None:
+    three = compare(flatten_all([result(name, 0, accuracy) for name, accuracy in (("ce", 0.7), ("gce", 0.9), ("elr", 0.8))]))
+    (row,) = [line for line in render(three, "md").splitlines() if line.startswith("| elr")]
+    assert row.startswith("| elr | 1 | *80.0* |")
+    assert "\nelr & 1 & \\underline{80.0} &" in render(three, "latex")
 
 
 def test_json_holds_every_run_and_the_table(small) -> None:
@@ -81,7 +90,11 @@ def test_json_holds_every_run_and_the_table(small) -> None:
     assert (run["status"], run["oracle"], run["stale"]) == ("done", [], False)
     first = document["table"][0]
     assert (first["method"], first["rank"], first["n"], first["oracle"]) == ("gce", 1.0, 2, ["noise_rate"])
-    assert first["values"]["selected/accuracy"] == {"mean": pytest.approx(0.9), "sd": pytest.approx(0.02 / 2**0.5), "n": 2}
+    assert first["values"]["selected/accuracy"] == {
+        "mean": pytest.approx(0.9), "sd": pytest.approx(0.02 / 2**0.5), "n": 2, "low": 0.89, "high": 0.91,
+    }  # fmt: skip
+    assert first["run_keys"] == [run["run_key"] for run in document["runs"] if run["method"] == "gce"]
+    assert first["command"].startswith("python -m benchmark run --methods gce --datasets cells --noise ")
     assert document["table"][2]["marks"] == ["incomplete (1 of 2 seeds)", "diverged 1"]
     assert document["groups"][0]["references"]["detection/constant_f1"]["mean"] == 0.25
 
@@ -111,7 +124,7 @@ def test_latex_escapes_names(evil) -> None:
     assert "\\textless{}script\\textgreater{}" in text
     assert "a\\_b\\%{[}red{]}\\textbackslash{}é" in text
     assert "\\&\\{\\}\\$\\#\\textasciitilde{}\\textasciicircum{}{*}" in text
-    assert {line.count(" & ") for line in text.splitlines() if line.endswith("\\\\")} == {12}
+    assert {line.count(" & ") for line in text.splitlines() if line.endswith("\\\\")} == {13}
 
 
 def test_csv_neutralises_formulas_but_not_numbers(evil) -> None:

@@ -180,7 +180,7 @@ def reports(runs: Path, capsys: pytest.CaptureFixture[str], *words: str) -> list
     texts = []
     for source in ("files", "mlflow"):
         assert main(["report", "--runs", str(runs), "--from", source, "--format", "json", *words]) == 0
-        texts.append(capsys.readouterr().out)
+        texts.append(numbers(capsys.readouterr().out))
     return texts
 
 
