@@ -253,6 +253,7 @@ def cell(entry: Entry, column: Column, *, spread: bool = True) -> str:
 
 
 def number(summary: Summary, column: Column, *, spread: bool = True) -> str:
+    """``93.4 ± 0.6``, shares in percent; a dash where there is none."""
     if summary.mean is None:
         return NOTHING
     scale, digits = (100, 1) if column.percent else (1, 1 if column.key.startswith("cost/") else 3)

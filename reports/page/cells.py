@@ -84,7 +84,7 @@ def data_cell(entry: Entry, column: Column, best: Iterable[str], runner_up: Iter
         shown = f"<b>{shown}</b>"
     elif entry.method in runner_up:
         shown = f"<u>{shown}</u>"
-    shown += f" <small>±{text(rest)}</small>" if spread else ""
+    shown += f" <small>± {text(rest)}</small>" if spread else ""
     told = ""
     if summary.low is not None and summary.high is not None:
         low, high = (share_or_number(value, column) for value in (summary.low, summary.high))

@@ -64,15 +64,15 @@ def _table(overall: Overall, rank: Column, colours: Mapping[str, str]) -> str:
     )
 
 
-def _row(
-    found: Standing, rank: Column, best: float | None, ends: tuple[float, float], overall: Overall, colours: Mapping[str, str]
-) -> str:
+def _row(found: Standing, rank: Column, best: float | None, ends: tuple[float, float], overall: Overall, colours: Mapping[str, str]) -> str:
     dot = f'<i class="dot" style="--m:{colours.get(found.method, "#777")}"></i>'
     badge = ""
     if found.missing:
         total = len(overall.groups)
         badge = f'<div class="badges"><span class="badge warn">incomplete: lacks {found.missing} of {total} conditions</span></div>'
-    cells = [f'<th scope="row" data-value="{text(found.method)}"><span class="name">{dot}<bdi>{text(found.method)}</bdi></span>{badge}</th>']
+    cells = [
+        f'<th scope="row" data-value="{text(found.method)}"><span class="name">{dot}<bdi>{text(found.method)}</bdi></span>{badge}</th>'
+    ]
     if found.average_rank is None:
         cells.append(f"<td>{NOTHING}</td>")
     else:

@@ -25,7 +25,9 @@ def html(result) -> str:
                 told = ["noise_rate"] if method == "elr" else None
                 more = {"cost/seconds": 0.0}
                 for seed in range(2):
-                    found = result(method, seed, 0.9 - 0.01 * m - 0.1 * n - 0.02 * d + 0.01 * seed, dataset=dataset, noise=noise, oracle=told)
+                    found = result(
+                        method, seed, 0.9 - 0.01 * m - 0.1 * n - 0.02 * d + 0.01 * seed, dataset=dataset, noise=noise, oracle=told
+                    )
                     found["cost"]["seconds"] = seconds
                     results.append(found | {"metrics": found["metrics"] | {"more": more}})
             results.append(result("cl", 0, 0.95, dataset=dataset, noise=noise))
@@ -51,14 +53,18 @@ def head(title: str) -> str:
 
 
 def column(browser: Any, title: str) -> int:
-    return 1 + [words.rstrip("†") for words in browser.run("return [...document.querySelectorAll('#c1-0 thead th')].map(e => e.textContent)")].index(title)
+    return 1 + [
+        words.rstrip("†") for words in browser.run("return [...document.querySelectorAll('#c1-0 thead th')].map(e => e.textContent)")
+    ].index(title)
 
 
 def test_nothing_is_loaded_and_nothing_complains(shown) -> None:
     shown.click(".toggle")
     shown.run("for (const each of document.querySelectorAll('details')) each.open = true")
     shown.run("document.querySelector('#c1-0 .pictures').scrollIntoView({ behavior: 'instant' })")
-    shown.wait(lambda: shown.run("return [...document.images].filter(i => i.closest('#c1-0')).every(i => i.complete && i.naturalWidth > 0)"))
+    shown.wait(
+        lambda: shown.run("return [...document.images].filter(i => i.closest('#c1-0')).every(i => i.complete && i.naturalWidth > 0)")
+    )
     addresses = shown.requests()
     assert addresses and {address.partition(":")[0] for address in addresses} <= {"file", "data"}
     assert sum(address.startswith("file:") for address in addresses) == 1
@@ -66,7 +72,9 @@ def test_nothing_is_loaded_and_nothing_complains(shown) -> None:
 
 
 def test_only_the_script_of_the_page_runs(chromium, html) -> None:
-    chromium.open(html.replace("<main>", "<main><script>document.title = 'smuggled'</script><img src=x onerror=\"document.title='smuggled'\">"))
+    chromium.open(
+        html.replace("<main>", "<main><script>document.title = 'smuggled'</script><img src=x onerror=\"document.title='smuggled'\">")
+    )
     assert chromium.run("return document.title") == "Leaderboard"
     assert any("Content Security Policy" in words for words in chromium.complaints())
 
@@ -127,7 +135,7 @@ def test_columns_are_chosen(shown) -> None:
     heads = shown.texts("#c1-0 thead th")
     assert "AUROC" in heads and "acc sel" not in heads
     assert shown.run("return document.querySelectorAll('#c1-0 tbody tr:first-child > *').length") == 4 + 21
-    assert len([c for c in shown.texts("#c1-0 tbody tr:first-child > *")]) == len(heads)
+    assert len(shown.texts("#c1-0 tbody tr:first-child > *")) == len(heads)
     shown.click(".menu .button[type=button]", 1)  # usual
     assert "AUROC" not in shown.texts("#c1-0 thead th")
     assert shown.texts("#c1-0 .ci") == []
@@ -143,7 +151,9 @@ def test_a_row_opens_to_charts_that_tell_their_numbers(shown) -> None:
     assert shown.run("return document.activeElement.getAttribute('aria-label')") == "Details of ce"
     shown.press(" ")
     assert shown.run("return document.activeElement.getAttribute('aria-expanded')") == "true"
-    charts = shown.run("return [...document.querySelectorAll('.more svg')].map(e => [e.getAttribute('role'), e.getAttribute('aria-label')])")
+    charts = shown.run(
+        "return [...document.querySelectorAll('.more svg')].map(e => [e.getAttribute('role'), e.getAttribute('aria-label')])"
+    )
     assert {role for role, _ in charts} == {"img"} and len(charts) == 6
     told = " | ".join(words for _, words in charts)
     assert "Finding wrong labels: precision 82.5 % (79.5 % to 85.5 %) at recall 50 %, chance 40.0 %" in told
@@ -227,13 +237,20 @@ def test_everything_that_can_be_used_has_a_name(shown) -> None:
 
 CONTRAST = """
 const pad = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-const rgba = (colour) => { pad.clearRect(0, 0, 1, 1); pad.fillStyle = colour; pad.fillRect(0, 0, 1, 1); return pad.getImageData(0, 0, 1, 1).data; };
+const rgba = (colour) => {
+  pad.clearRect(0, 0, 1, 1); pad.fillStyle = colour; pad.fillRect(0, 0, 1, 1);
+  return pad.getImageData(0, 0, 1, 1).data;
+};
 const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
   .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-const behind = (e) => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor); if (c[3] > 250) return c; } return [255, 255, 255]; };
+const behind = (e) => {
+  for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor); if (c[3] > 250) return c; }
+  return [255, 255, 255];
+};
 const low = [];
 for (const e of document.querySelectorAll('body *')) {
-  if (!e.checkVisibility() || ![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || e.closest('script, title, option')) continue;
+  const own = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim());
+  if (!own || !e.checkVisibility() || e.closest('script, title, option')) continue;
   const look = getComputedStyle(e), ink = rgba(e instanceof SVGElement ? look.fill : look.color);
   const [a, b] = [light(ink), light(behind(e))].sort((x, y) => y - x), ratio = (a + 0.05) / (b + 0.05);
   if (ratio < 4.5) low.push(`${e.tagName} ${e.className?.baseVal ?? e.className} ${ratio.toFixed(2)} ${e.textContent.slice(0, 30)}`);
@@ -273,7 +290,7 @@ def test_the_page_reads_without_its_script(chromium, html) -> None:
     chromium.open(html, script=False)
     try:
         words = chromium.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": "document.body.innerText"})["result"]["value"]
-        assert "symmetric:0.4" in words and "AUROC" in words and "90.5 ±0.7" in words.replace("\u00a0", " ").replace("\n", " ")
+        assert "symmetric:0.4" in words and "AUROC" in words and "90.5 ± 0.7" in words.replace("\u00a0", " ").replace("\n", " ")
         assert "incomplete (1 of 2 seeds)" in words and "Theme" not in words and "Search" not in words
         count = chromium.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": "document.querySelectorAll('button, input').length"})
         assert count["result"]["value"] == 0

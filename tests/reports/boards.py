@@ -70,7 +70,9 @@ def with_intervals(comparison: Comparison) -> Comparison:
 
     def entry(old: Entry) -> Entry:
         values = {
-            key: value if value.mean is None or value.n < 2 else Summary(value.mean, value.sd, value.n, value.mean - 0.01, value.mean + 0.01)
+            key: value
+            if value.mean is None or value.n < 2
+            else Summary(value.mean, value.sd, value.n, value.mean - 0.01, value.mean + 0.01)
             for key, value in old.values.items()
         }
         return dataclasses.replace(old, values=values, close=None if old.rank in (None, 1) else old.rank == 2)
@@ -107,7 +109,9 @@ def with_overall(comparison: Comparison) -> Comparison:
 def with_published(comparison: Comparison) -> Comparison:
     """A printed figure for the first entry of each group."""
     printed = Published("last/accuracy", 0.87, 0.004, 5, "Author et al., 2021, Table 2", "ResNet-34, 120 epochs", 0.021)
-    groups = [dataclasses.replace(g, entries=(dataclasses.replace(g.entries[0], published=(printed,)), *g.entries[1:])) for g in comparison.groups]
+    groups = [
+        dataclasses.replace(g, entries=(dataclasses.replace(g.entries[0], published=(printed,)), *g.entries[1:])) for g in comparison.groups
+    ]
     return dataclasses.replace(comparison, groups=tuple(groups))
 
 
