@@ -11,7 +11,7 @@ from reports.formats import NOTHING, cell, marks, number
 from reports.published import Published
 from reports.tables import Comparison, Entry, Group, Summary
 
-__all__ = ["BEFORE", "CLOSE", "badges", "data_cell", "head_cell", "off", "published", "rank_cell", "second", "share_or_number"]
+__all__ = ["BEFORE", "CLOSE", "badges", "data_cell", "head_cell", "meanings", "off", "published", "rank_cell", "second", "share_or_number"]
 
 CLOSE = "≈"
 """Stands beside what cannot be told from the best."""
@@ -57,12 +57,25 @@ def second(group: Group, column: Column) -> frozenset[str]:
 
 def head_cell(column: Column, ranks: bool) -> str:
     """The head of a metric's column. ranks: the rows are ranked by it."""
-    group = column.key.partition("/")[0]
-    words = [column.key, *([RULES[group]] if group in RULES else []), f"{'higher' if column.higher_is_better else 'lower'} is better"]
-    words += ["ranks the rows"] if ranks else []
     first = "down" if column.higher_is_better else "up"
     title = f"{column.title}{DAGGER if column.oracle else ''}"
-    return f'<th scope="col" data-first="{first}" title="{text("; ".join(words))}"{" class=ranks" if ranks else ""}>{text(title)}</th>'
+    return (
+        f'<th scope="col" data-first="{first}" title="{text(_meaning(column, ranks))}"{" class=ranks" if ranks else ""}>{text(title)}</th>'
+    )
+
+
+def meanings(comparison: Comparison) -> str:
+    """What every column says, for those who have no pointer to rest on its head."""
+    words = ((column, _meaning(column, column.key == comparison.rank.key)) for column in comparison.columns)
+    lines = "".join(f"<div><dt>{text(column.title)}</dt><dd>{text(told)}</dd></div>" for column, told in words)
+    return f'<details class="fold"><summary>What the columns say</summary><dl class="meanings">{lines}</dl></details>'
+
+
+def _meaning(column: Column, ranks: bool) -> str:
+    group = column.key.partition("/")[0]
+    words = [column.key, *([RULES[group]] if group in RULES else []), f"{'higher' if column.higher_is_better else 'lower'} is better"]
+    words += ["needs the truth"] if column.oracle else []
+    return "; ".join([*words, "ranks the rows"] if ranks else words)
 
 
 def rank_cell(entry: Entry) -> str:

@@ -12,7 +12,7 @@ from benchmark.html_page import document, image, text
 from reports import style
 from reports.board import Board, Chapter, Provenance
 from reports.escape import DAGGER
-from reports.page.cells import BEFORE, CLOSE, off
+from reports.page.cells import BEFORE, CLOSE, meanings, off
 from reports.page.conditions import condition
 from reports.page.standings import standings
 
@@ -131,12 +131,13 @@ def _chapter(chapter: Chapter, number: int, colours: Mapping[str, str], title: s
     parts = [
         f'<section class="task" id="t{number}" data-hide="{hide}" data-task="{text(_title(chapter))}" aria-labelledby="ht{number}">',
         f'<h2 id="ht{number}">{text(title)}</h2>',
+        meanings(chapter.comparison) if chapter.comparison.groups else "",
     ]
     for place, (dataset, positions) in enumerate(_by_dataset(chapter).items()):
         parts.append(f'<section class="set" id="s{number}-{place}"><h3><bdi>{text(dataset)}</bdi></h3>')
         parts += [condition(chapter, position, number, colours) for position in positions]
         parts.append("</section>")
-    return "\n".join([*parts, "</section>"])
+    return "\n".join([*filter(None, parts), "</section>"])
 
 
 def _by_dataset(chapter: Chapter) -> dict[str, list[int]]:
@@ -172,9 +173,10 @@ def _figure(figure: Figure) -> str:
         content, media = figure.png.read_bytes(), "image/png"
     shown = image(media, content, figure.alt, f'loading="lazy" decoding="async" style="--width:{width}px"')
     caption = f"<b>{text(figure.title)}.</b> {text(figure.caption)}"
-    wide = width > WIDEST_IN_COLUMN
-    card = f'<div class="card" tabindex="0" role="group" aria-label="{text(figure.title)}">' if wide else '<div class="card">'
-    return f'<figure class="drawn{" wide" if wide else ""}">{card}{shown}</div><figcaption>{caption}</figcaption></figure>'
+    card = f'<div class="card" tabindex="0" role="group" aria-label="{text(figure.title)}">'  # it scrolls where the screen is narrow
+    return (
+        f'<figure class="drawn{" wide" if width > WIDEST_IN_COLUMN else ""}">{card}{shown}</div><figcaption>{caption}</figcaption></figure>'
+    )
 
 
 def _provenance(found: Provenance) -> str:

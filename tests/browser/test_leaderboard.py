@@ -167,6 +167,26 @@ def test_a_row_opens_to_charts_that_tell_their_numbers(shown) -> None:
     assert shown.run("return document.querySelectorAll('.more').length") == 0
 
 
+def test_many_classes_show_the_worst_and_the_most_frequent(chromium, result) -> None:
+    chromium.open(page(make_board(result, classes=[f"class {place}" for place in range(30)], epochs=130)))
+    chromium.click(".toggle")
+    titles = chromium.texts(".chart h5")
+    assert "Most frequent confusionsof the true class, 2 seeds" in titles and not any("matrix" in title for title in titles)
+    assert "Recall by classthe worst 14 of 30, mean and range, 2 seeds" in titles
+    assert "Test accuracy by epochmean and range, dashed: selected, 2 seeds, every 3 epochs" in titles
+    assert len(chromium.texts(".chart ol li")) == 10 and "of 30 classes" in chromium.run(
+        "return document.querySelector('svg[aria-label^=\"Recall\"]').getAttribute('aria-label')"
+    )
+
+
+def test_what_has_no_files_says_so(chromium, result) -> None:
+    board = make_board(result)
+    chromium.open(page(dataclasses.replace(board, chapters=(dataclasses.replace(board.chapters[0], evidence={}, galleries={}),))))
+    chromium.click(".toggle")
+    assert chromium.texts(".more p") == ["There are no files of these runs to draw from."] and chromium.texts(".more svg") == []
+    assert "seeds0, 1" in chromium.texts(".more .told")[0] and chromium.complaints() == []
+
+
 def test_details_stay_with_their_row(shown) -> None:
     shown.click("#c1-0 .toggle", 2)
     shown.click(head(2))
