@@ -90,7 +90,8 @@ def method(name: str, **manifest: Any) -> Callable[[type[P]], type[P]]:
     Args:
         name: what the command line calls it.
         **manifest: ``task``, ``paper``, ``year``, ``family``, ``needs`` (``"pixels"``: not frozen features;
-            ``"noise_rate"``), ``cost`` (epochs of forward and backward passes, relative to ``ce``).
+            ``"noise_rate"``), ``cost`` (epochs of forward and backward passes, relative to ``ce``), ``floor`` (True: its judgements
+            say nothing, so it has no vote on which labels are wrong).
     """
     return _register("method", name, manifest)
 

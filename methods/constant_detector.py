@@ -13,6 +13,7 @@ from benchmark.training.detect import Detector, Verdict
     family="detect and retrain",
     needs=[],
     cost=1.0,
+    floor=True,
 )
 class ConstantDetector(Detector):
     """Flags nothing, so that whatever ``then`` says it trains as ``ce`` does."""

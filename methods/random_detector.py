@@ -13,6 +13,7 @@ from benchmark.training.detect import Detector, DetectorParams, Verdict
     family="detect and retrain",
     needs=["noise_rate"],
     cost=0.8,
+    floor=True,
 )
 class RandomDetector(Detector):
     """Holds a random share of the labels for wrong; suggests a random other class."""

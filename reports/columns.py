@@ -29,6 +29,10 @@ class Column:
     before: str | None = None
     reference: tuple[str, str] | None = None
 
+    def cost(self, mean: float) -> float:
+        """Lower is better; rounded so that the order of a sum does not break a tie."""
+        return round(-mean if self.higher_is_better else mean, 12)
+
 
 COLUMNS: tuple[Column, ...] = (
     Column("selected/accuracy", "acc sel"),
@@ -56,10 +60,10 @@ COLUMNS: tuple[Column, ...] = (
 """What a table has by default; csv and json show all of it."""
 
 COMPACT: tuple[str, ...] = (
-    "selected/accuracy", "last/accuracy", "best/accuracy", "selected/balanced_accuracy", "selected/ece",
+    "selected/accuracy", "last/accuracy", "last_k/accuracy", "best/accuracy", "selected/balanced_accuracy", "selected/ece",
     "detection/f1", "detection/average_precision", "correction/noise_after", "cost/seconds",
 )  # fmt: skip
-"""Keys of the columns that a terminal, a Markdown or a LaTeX table has room for."""
+"""Keys of the columns that a terminal, a Markdown or a LaTeX table has room for; every rule that selects an epoch is among them."""
 
 WHERE_KNOWN: tuple[str, ...] = ("annotation/paid",)
 """Keys that join them where any run has them."""
@@ -88,8 +92,8 @@ MASK_COLUMNS: tuple[Column, ...] = (
 """The same for masks."""
 
 MASK_COMPACT: tuple[str, ...] = (
-    "selected/dice", "last/dice", "best/dice", "selected/hd95", "selected/surface_dice", "detection/f1", "detection/average_precision",
-    "ranking/average_precision", "correction/dice_after", "cost/seconds",
+    "selected/dice", "last/dice", "last_k/dice", "best/dice", "selected/hd95", "selected/surface_dice", "detection/f1",
+    "detection/average_precision", "ranking/average_precision", "correction/dice_after", "cost/seconds",
 )  # fmt: skip
 
 BAG_COLUMNS: tuple[Column, ...] = (
@@ -112,7 +116,7 @@ BAG_COLUMNS: tuple[Column, ...] = (
 """The same for bags."""
 
 BAG_COMPACT: tuple[str, ...] = (
-    "selected/auroc", "last/auroc", "best/auroc", "selected/accuracy", "instances/auroc", "instances/average_precision",
+    "selected/auroc", "last/auroc", "last_k/auroc", "best/auroc", "selected/accuracy", "instances/auroc", "instances/average_precision",
     "instances/auroc_positive_bags", "lesions/froc", "detection/average_precision", "cost/seconds",
 )  # fmt: skip
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Band", "Calibration", "Confusion", "Detection", "Evidence"]
+__all__ = ["LARGEST_CONFUSION", "LISTED_CONFUSIONS", "Band", "Calibration", "Confusion", "Detection", "Evidence"]
+
+LARGEST_CONFUSION = 30
+"""Classes: a larger matrix is no picture, and its counts no table."""
+
+LISTED_CONFUSIONS = 12
+"""How many of the most frequent confusions are named."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,8 @@ class Confusion:
 
     Attributes:
         counts: K × K, summed over seeds; None with more than :data:`LARGEST_CONFUSION` classes.
-        recall: per class, over seeds. top: (true class, predicted class, share of the true class), the most frequent confusions first.
+        recall: per class, over seeds; None for a class that no test part has. top: (true class, predicted class, share of the true
+            class), of all seeds together, the most frequent confusions first.
     """
 
     counts: tuple[tuple[int, ...], ...] | None
@@ -36,7 +43,7 @@ class Calibration:
     """Test samples of all seeds in bins of equal width of the confidence of the predicted class, at the selected epoch.
 
     Attributes:
-        edges: B + 1. confidence, accuracy: mean in each bin, None where it is empty. share: of the samples.
+        edges: B + 1; a bin holds its upper edge. confidence, accuracy: mean in each bin, None where it is empty. share: of the samples.
     """
 
     edges: tuple[float, ...]
@@ -47,7 +54,9 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Detection:
-    """Precision over recall of wrong training labels, ranked by the method's label quality.
+    """Precision over recall of wrong training labels (of masks: wrong pixels), ranked by the method's label quality.
+
+    Of each recall, the precision of the smallest set of suspects that reaches it; labels of the same quality are suspected together.
 
     Attributes:
         precision: over ``recall``. chance: share of wrong labels, what a random order would have everywhere.

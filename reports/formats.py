@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import unknown_name
 from reports.columns import Column
-from reports.escape import DAGGER, Escape, latex, markdown, one_line
+from reports.escape import Escape, latex, markdown, one_line
 from reports.machine import csv_text, plain
-from reports.tables import Comparison, Difference, Entry, Group, Summary
+from reports.repeat import repeat_command
+from reports.tables import Comparison, Entry, Group
+from reports.wording import cell, footer, has_published, header, marks, place, published, title
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["FORMATS", "cell", "footer", "marks", "number", "render", "rich_tables", "statement"]
+__all__ = ["FORMATS", "document", "latex_tables", "markdown_tables", "records", "render", "rich_tables"]
 
-NOTHING = "–"
+PROSE = ("method", "published", "marks")
+"""Titles of columns of words."""
+PLAIN = ("task", "dataset", "noise", "protocol", "method", "n", "seeds", "rank", "incomplete", "solvable", "oracle", "tuned", "stale",
+         "diverged", "skipped", "close")  # fmt: skip
+"""What a csv row says before its numbers."""
 
 
 def render(comparison: Comparison, format: str) -> str:
-    """The comparison as text that ends with a newline.
+    """The tables of a comparison, condition by condition, as text that ends with a newline.
 
     Args:
         comparison: from :func:`reports.tables.compare`.
-        format: ``json`` (``rank``, ``columns``, ``table``, ``groups``, and ``runs``, one row a run with its spec), ``csv``
-            (the aggregated table, raw numbers), ``md`` or ``latex`` (a table a group, with the compact columns).
+        format: ``json`` (:func:`document`), ``csv`` (the aggregated table, raw numbers), ``md`` or ``latex`` (a table a group,
+            with the compact columns).
 
     Raises:
         BenchmarkError: an unknown format.
@@ -61,208 +67,148 @@ def _rich_table(comparison: Comparison, group: Group, *, spread: bool) -> Table:
 
     shown = [c for c in comparison.shown() if any(e.values[c.key].n for e in group.entries)]
     caption = Text("\n".join(footer(comparison, group, spread=spread)))
-    table = Table(title=Text(_title(group)), caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(title=Text(title(group)), caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.title_justify = table.caption_justify = "left"
-    names = _header(shown) if spread else _header(shown)[:-1]
-    rows = []
-    for entry in group.entries:
-        cells = [Text(one_line(entry.method)), Text(str(len(entry.seeds)))]
-        cells += [Text(cell(entry, c, spread=spread), style="bold" if entry.method in group.best(c) else "") for c in shown]
-        rows.append([*cells, Text(_rank(entry)), Text(one_line(", ".join(marks(entry, group))))][: len(names)])
-    for position, title in enumerate(names):
-        prose = title in ("method", "marks")
-        words = [word for text in (title, *(row[position].plain for row in rows)) for word in text.split(" ")]
+    names = header(shown, group) if spread else header(shown, group)[:-1]
+    styles = {"best": "bold", "second": "underline", "": ""}
+    rows = [[Text(one_line(text), style=styles[emphasis]) for text, emphasis in row] for row in _rows(group, shown, spread=spread)]
+    for position, name in enumerate(names):
+        prose = name in PROSE
+        words = [word for text in (name, *(row[position].plain for row in rows)) for word in text.split(" ")]
         width = None if prose else max(len(word) for word in words)  # narrow cells may break at spaces, never in a number
-        table.add_column(Text(title), justify="left" if prose else "right", overflow="fold", min_width=width)
+        table.add_column(Text(name), justify="left" if prose else "right", overflow="fold", min_width=width)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*row[: len(names)])
     return table
-
-
-def marks(entry: Entry, group: Group) -> list[str]:
-    """What a reader must know of a row before believing it; empty for a plain, complete, current row."""
-    found = [f"oracle: {'+'.join(entry.oracle)}"] if entry.oracle else []
-    if entry.tuned:
-        found.append(f"tuned ({entry.tuned})")
-    if not group.solvable:
-        found.append("unsolvable")
-    if entry.incomplete:
-        found.append(f"incomplete ({len(set(entry.seeds) & set(group.seeds))} of {len(group.seeds)} seeds)")
-    if entry.stale:
-        found.append("stale")
-    if entry.diverged:
-        found.append(f"diverged {entry.diverged}")
-    if entry.skipped:
-        found.append("; ".join(["skipped", *entry.reasons]) if not entry.diverged else f"skipped {entry.skipped}")
-    return found
-
-
-def statement(difference: Difference, column: Column, tested: int) -> str:
-    """One line: how far a method is from the baseline, and whether that could be chance.
-
-    Args:
-        difference: of the rank metric.
-        column: the rank metric.
-        tested: how many differences of the group were tested, for the warning that p is not adjusted.
-    """
-    scale, unit, digits = (100, " points", 1) if column.percent else (1, "", 3)
-    spread = "" if difference.se is None else f" ± {difference.se * scale:.{digits}f}"
-    text = f"{difference.method} against {difference.baseline}: {difference.mean * scale:+.{digits}f}{spread}{unit}, n = {difference.n}; "
-    if difference.p is None:
-        return text + "too few seeds to test"
-    p = "p < 0.001" if difference.p < 0.001 else f"p = {difference.p:.3f}"
-    return text + f"Wilcoxon {p}" + (f", not adjusted for {tested} comparisons" if tested > 1 else "")
 
 
 # ------------------------------------------------------------------------------------------------------------ machines
 
 
-def _json(comparison: Comparison) -> str:
-    document = {
+def document(comparison: Comparison) -> dict[str, Any]:
+    """The comparison in JSON's types.
+
+    Returns:
+        ``rank``, ``baseline``, ``columns``, ``table`` (one object a group and method), ``groups``, ``overall`` and ``runs`` (one flat
+        row a run, with its spec).
+    """
+    found = {
         "rank": comparison.rank.key,
         "baseline": comparison.baseline,
         "columns": [vars(column) for column in comparison.columns],
-        "table": [_record(group, entry) for group in comparison.groups for entry in group.entries],
+        "table": [_record(comparison, group, entry) for group in comparison.groups for entry in group.entries],
         "groups": [{**vars(group), "entries": [entry.method for entry in group.entries]} for group in comparison.groups],
+        "overall": _overall(comparison),
         "runs": [{key: value for key, value in row.items() if key != "identity"} for row in comparison.runs],
     }
-    return json.dumps(plain(document), indent=1, allow_nan=False) + "\n"
+    plainly: dict[str, Any] = plain(found)
+    return plainly
 
 
-def _record(group: Group, entry: Entry) -> dict[str, Any]:
-    cell = {"dataset": group.dataset, "noise": group.noise, "protocol": group.protocol, "solvable": group.solvable}
-    return {**cell, **vars(entry), "n": len(entry.seeds), "marks": marks(entry, group)}
+def records(comparison: Comparison) -> list[dict[str, Any]]:
+    """One dict a group and method for a csv file: what it is, its numbers, and how to get them again."""
+    keys = list(dict.fromkeys(key for c in comparison.columns for key in (c.before, c.key) if key))
+    references = [c.reference[0] for c in comparison.columns if c.reference]
+    rows = []
+    for group in comparison.groups:
+        beside = has_published(group)
+        for entry in group.entries:
+            known = _record(comparison, group, entry)
+            row = {name: known[name] for name in PLAIN}
+            for key in keys:
+                summary = entry.values[key]
+                row |= {key: summary.mean, f"{key} sd": summary.sd, f"{key} n": summary.n, f"{key} low": summary.low}
+                row[f"{key} high"] = summary.high
+            row |= {key: group.references[key].mean for key in references}
+            row["published"] = published(entry) if beside and entry.published else ""
+            row |= {"run_keys": entry.run_keys, "command": known["command"]}
+            rows.append(row)
+    return rows
+
+
+def _record(comparison: Comparison, group: Group, entry: Entry) -> dict[str, Any]:
+    found = {"task": comparison.task, "dataset": group.dataset, "noise": group.noise, "protocol": group.protocol}
+    known = {key: value for key, value in vars(entry).items() if key != "spec"}
+    command = repeat_command(entry.spec, entry.seeds, comparison.task)
+    return {**found, "solvable": group.solvable, **known, "n": len(entry.seeds), "marks": marks(entry, group), "command": command}
+
+
+def _overall(comparison: Comparison) -> dict[str, Any] | None:
+    """With the pairs as a list: JSON has no pairs for keys."""
+    if comparison.overall is None:
+        return None
+    pairs = [{"methods": pair, "p": p} for pair, p in comparison.overall.pairs.items()]
+    return {**vars(comparison.overall), "pairs": pairs}
+
+
+def _json(comparison: Comparison) -> str:
+    return json.dumps(document(comparison), indent=1, allow_nan=False) + "\n"
 
 
 def _csv(comparison: Comparison) -> str:
-    keys = list(dict.fromkeys(key for c in comparison.columns for key in (c.before, c.key) if key))
-    references = [c.reference[0] for c in comparison.columns if c.reference]
-    names = [
-        "dataset",
-        "noise",
-        "protocol",
-        "method",
-        "n",
-        "seeds",
-        "rank",
-        "incomplete",
-        "solvable",
-        "oracle",
-        "stale",
-        "diverged",
-        "skipped",
-    ]
-    rows: list[list[Any]] = []
-    for group in comparison.groups:
-        for entry in group.entries:
-            record = _record(group, entry)
-            numbers = [number for key in keys for number in vars(entry.values[key]).values()]
-            rows.append([*(record[name] for name in names), *numbers, *(group.references[key].mean for key in references)])
-    return csv_text([*names, *(f"{key}{part}" for key in keys for part in ("", " sd", " n")), *references], rows)
+    rows = records(comparison)
+    names = list(rows[0]) if rows else list(PLAIN)
+    return csv_text(names, [[row[name] for name in names] for row in rows])
 
 
 # --------------------------------------------------------------------------------------------------------------- pages
 
 
-def _markdown(comparison: Comparison) -> str:
+def markdown_tables(comparison: Comparison) -> list[str]:
+    """A table a group, best bold, second best in italics, its notes below it."""
     shown, parts = comparison.shown(), []
     for group in comparison.groups:
-        header = _header(shown)
-        lines = [f"**{markdown(_title(group))}**", "", _md_row(markdown(title) for title in header)]
-        lines.append(_md_row("---" if title in ("method", "marks") else "---:" for title in header))
-        lines += [_md_row(cells) for cells in _cells(group, shown, markdown, "**{}**")]
+        names = header(shown, group)
+        lines = [f"**{markdown(title(group))}**", "", _md_row(map(markdown, names))]
+        lines.append(_md_row("---" if name in PROSE else "---:" for name in names))
+        lines += [_md_row(cells) for cells in _escaped(group, shown, markdown, {"best": "**{}**", "second": "*{}*", "": "{}"})]
         notes = "\n".join(f"- {markdown(line)}" for line in footer(comparison, group))
         parts.append("\n".join([*lines, "", notes]))
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
-def _latex(comparison: Comparison) -> str:
-    shown, parts = comparison.shown(), ["% needs \\usepackage{booktabs}"]
+def latex_tables(comparison: Comparison) -> list[str]:
+    """A floating table a group, best bold, second best underlined; they need the package booktabs."""
+    shown, parts = comparison.shown(), []
     for group in comparison.groups:
-        lines = ["\\begin{table}", "\\centering", f"\\caption{{{latex(_title(group))}}}"]
-        lines += [
-            f"\\begin{{tabular}}{{lr{'r' * len(shown)}rl}}",
-            "\\toprule",
-            _tex_row([latex(title) for title in _header(shown)]),
-            "\\midrule",
-        ]
-        lines += [_tex_row(cells) for cells in _cells(group, shown, latex, "\\textbf{{{}}}")]
+        names = header(shown, group)
+        lines = ["\\begin{table}", "\\centering", f"\\caption{{{latex(title(group))}}}"]
+        lines += [f"\\begin{{tabular}}{{{''.join('l' if name in PROSE else 'r' for name in names)}}}", "\\toprule"]
+        lines += [_tex_row([latex(name) for name in names]), "\\midrule"]
+        emphasis = {"best": "\\textbf{{{}}}", "second": "\\underline{{{}}}", "": "{}"}
+        lines += [_tex_row(cells) for cells in _escaped(group, shown, latex, emphasis)]
         lines += ["\\bottomrule", "\\end{tabular}", "", "\\footnotesize"]
         lines += [f"{latex(line)}\\par" for line in footer(comparison, group)]
         parts.append("\n".join([*lines, "\\end{table}"]))
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
-def _cells(group: Group, shown: tuple[Column, ...], escape: Escape, bold: str) -> list[list[str]]:
-    """The escaped cells of a group's rows, the best of each column in bold."""
+def _rows(group: Group, shown: Sequence[Column], *, spread: bool = True) -> list[list[tuple[str, str]]]:
+    """The cells of a group's rows, each with its emphasis: ``best``, ``second`` or nothing."""
     best = {column.key: group.best(column) for column in shown}
+    second = {column.key: group.second(column) for column in shown}
+    beside = has_published(group)
     rows = []
     for entry in group.entries:
-        cells = [escape(entry.method), str(len(entry.seeds))]
+        row = [(entry.method, ""), (str(len(entry.seeds)), "")]
         for column in shown:
-            text = escape(cell(entry, column))
-            cells.append(bold.format(text) if entry.method in best[column.key] else text)
-        rows.append([*cells, escape(_rank(entry)), escape(", ".join(marks(entry, group)))])
+            emphasis = "best" if entry.method in best[column.key] else "second" if entry.method in second[column.key] else ""
+            row.append((cell(entry, column, spread=spread), emphasis))
+        row += [(published(entry), "")] if beside else []
+        rows.append([*row, (place(entry), ""), (", ".join(marks(entry, group)), "")])
     return rows
 
 
-def _header(shown: list[Column] | tuple[Column, ...]) -> list[str]:
-    return ["method", "n", *(f"{c.title}{DAGGER if c.oracle else ''}" for c in shown), "rank", "marks"]
+def _escaped(group: Group, shown: Sequence[Column], escape: Escape, emphasis: dict[str, str]) -> list[list[str]]:
+    return [[emphasis[kind].format(escape(text)) for text, kind in row] for row in _rows(group, shown)]
 
 
-def _title(group: Group) -> str:
-    return one_line(f"{group.dataset} · {group.noise} · {group.protocol}")
+def _markdown(comparison: Comparison) -> str:
+    return "\n\n".join(markdown_tables(comparison)) + "\n"
 
 
-def footer(comparison: Comparison, group: Group, *, spread: bool = True) -> list[str]:
-    """What stands under a table: the trivial scorers, what the numbers are, the differences to the baseline.
-
-    Without ``spread`` the table is a narrow one, which has no column for the marks.
-    """
-    rank, lines = comparison.rank, []
-    trivial = [(c, group.references[c.reference[0]], c.reference[1]) for c in comparison.shown() if c.reference]
-    known = [f"{c.title} {name} {number(summary, c)}" for c, summary, name in trivial if summary.n]
-    if known:
-        lines.append(f"without looking: {', '.join(known)}")
-    seeds = ", ".join(str(seed) for seed in group.seeds) or "none"
-    lines.append(f"mean{' ± sd' if spread else ''} over seeds {seeds}; shares in %; ranked by {rank.key}")
-    if any(c.oracle for c in comparison.shown()):
-        lines.append(f"{DAGGER} chosen with the truth (oracle)")
-    if not spread:
-        lines += [f"{entry.method}: {', '.join(found)}" for entry in group.entries if (found := marks(entry, group))]
-    if group.left_out:
-        lines.append(f"left out, because too few methods have them: seeds {', '.join(str(seed) for seed in group.left_out)}")
-    if not group.solvable:
-        lines.append("unsolvable: with this noise the true class is not the most likely given label, so there is no ranking")
-    if group.differences:
-        lines.append(f"{rank.key}, mean paired difference ± standard error over shared seeds:")
-        tested = sum(difference.p is not None for difference in group.differences)
-        lines += [statement(difference, rank, tested) for difference in group.differences]
-    return [one_line(line) for line in lines]
-
-
-def cell(entry: Entry, column: Column, *, spread: bool = True) -> str:
-    """``93.4 ± 0.6``, with the start in front where the column has one, and with n where some seeds have no value."""
-    summary = entry.values[column.key]
-    if summary.mean is None:
-        return NOTHING
-    text = number(summary, column, spread=spread)
-    if column.before and (start := entry.values[column.before]).mean is not None:
-        text = f"{number(start, column, spread=False)} → {text}"
-    return text if summary.n == len(entry.seeds) else f"{text} (n={summary.n})"
-
-
-def number(summary: Summary, column: Column, *, spread: bool = True) -> str:
-    """``93.4 ± 0.6``, shares in percent; a dash where there is none."""
-    if summary.mean is None:
-        return NOTHING
-    scale, digits = (100, 1) if column.percent else (1, 1 if column.key.startswith("cost/") else 3)
-    text = f"{summary.mean * scale:.{digits}f}"
-    return f"{text} ± {summary.sd * scale:.{digits}f}" if spread and summary.sd is not None else text
-
-
-def _rank(entry: Entry) -> str:
-    return NOTHING if entry.rank is None else f"{entry.rank:g}"
+def _latex(comparison: Comparison) -> str:
+    return "\n\n".join(["% needs \\usepackage{booktabs}", *latex_tables(comparison)]) + "\n"
 
 
 def _md_row(cells: Any) -> str:

@@ -7,20 +7,20 @@ quality that such runs give a sample is therefore a reference for its hardness o
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from benchmark.errors import BenchmarkError
-from benchmark.spec import TrainingProtocol, canonical_json
-from benchmark.tasks import TASKS
+from benchmark.spec import canonical_json
+from reports.repeat import protocol_words, ranges
 from reports.rows import Row
 from reports.samples import TrainingPart
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Reference", "command", "find_runs", "protocol_words", "ranges", "reference"]
+__all__ = ["Reference", "command", "find_runs", "reference"]
 
 
 @dataclass(frozen=True)
@@ -104,29 +104,6 @@ def command(rows: Sequence[Row], method: str, *more: str) -> str:
     words = ["run", "--methods", method, "--baseline", "none", "--datasets", ",".join(datasets), "--noise", "none"]
     words += ["--seeds", ranges(seeds), *protocol_words(rows[0]["spec"]["protocol"]), *more]
     return f"python -m benchmark {shlex.join(words)}"
-
-
-def protocol_words(protocol: Mapping[str, Any], task: str = "classification") -> list[str]:
-    """The options that lead to these values: ``--protocol``, ``--epochs`` and ``--set``, where they differ from the defaults."""
-    protocols = TASKS[task].protocols
-    name = protocol.get("name") if protocol.get("name") in protocols else "quick"
-    known = {**asdict(TrainingProtocol()), **protocols[str(name)], "name": protocol.get("name")}
-    words = ["--protocol", str(name)] if name != "quick" else []
-    for key, value in protocol.items():
-        if known.get(key) != value:
-            words += ["--epochs", str(value)] if key == "epochs" else ["--set", f"protocol.{key}={value}"]
-    return words
-
-
-def ranges(seeds: Sequence[int]) -> str:
-    """``0-4,7`` for sorted seeds."""
-    runs: list[list[int]] = []
-    for seed in seeds:
-        if runs and seed == runs[-1][1] + 1:
-            runs[-1][1] = seed
-        else:
-            runs.append([seed, seed])
-    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def _data_and_protocol(row: Row) -> str:

@@ -11,7 +11,7 @@ from benchmark.errors import unknown_name
 from benchmark.spec import TUNED, TrainingProtocol, canonical_json
 from benchmark.tasks import TASKS
 
-__all__ = ["Row", "flatten", "flatten_all", "select"]
+__all__ = ["Row", "flatten", "flatten_all", "identity_of", "select", "tell_apart"]
 
 Row = dict[str, Any]
 NAMES = ("dataset", "noise", "method")
@@ -28,11 +28,12 @@ def flatten(result: Mapping[str, Any], *, stale: bool | None = None) -> Row:
         A dict with
 
         - ``task``; ``dataset``, ``noise``, ``method``, ``protocol``: short names for people; ``seed``, ``run_key``, ``status``
-          (``done``, ``skipped``, ``diverged``), ``reason``;
+          (``done``, ``skipped``, ``diverged``), ``reason``, ``code_hash``;
         - ``<group>/<metric>`` (``selected/accuracy``, ``aux/ema/nll``, ``detection/f1``, …), a float or None;
         - ``cost/…``, ``epochs/…``, ``noise/…`` and ``diagnostics/…``: the numbers of those parts of the result;
         - the marks ``oracle`` (list of the truths used), ``stale`` (bool) and ``solvable`` (False where the true class is
           no longer the most likely given label, None where that is unknown);
+        - ``host``: the hardware and the versions it ran with, ``commit``: that of this program, empty where unknown;
         - ``spec``: the whole specification, and ``identity``, one text each for what ``method`` and ``cell`` (data, noise
           and protocol) stand for. Short names are for reading: two sets of images may share one.
     """
@@ -42,15 +43,15 @@ def flatten(result: Mapping[str, Any], *, stale: bool | None = None) -> Row:
     row["task"] = str((result.get("data") or {}).get("task") or "classification")
     row["protocol"] = protocol_label(spec["protocol"], row["task"])
     row.update(seed=int(spec["seed"]), run_key=result.get("run_key"), status=result.get("status", "done"), reason=result.get("reason"))
+    row["code_hash"] = result.get("code_hash")
     row["oracle"] = list(result.get("oracle") or [])
     row["tuned"] = str(labels.get(TUNED) or "")
     row["stale"] = bool(result.get("stale", False)) if stale is None else stale
     noise = result.get("noise") or {}
     row["solvable"] = noise.get("solvable")
-    shared = {key: value for key, value in spec["protocol"].items() if key != "name"}  # a renamed protocol is the same
-    cell = {"dataset": spec["dataset"], "noise": spec["noise"], "protocol": shared}
-    row["identity"] = {"method": canonical_json(spec["method"]), "cell": canonical_json(cell)}
+    row["identity"] = identity_of(spec)
     row["spec"] = spec
+    row["host"], row["commit"] = _host(result.get("host") or {}), str((result.get("host") or {}).get("git_commit") or "")
     for group, values in (result.get("metrics") or {}).items():
         row.update({f"{group}/{name}": _number(value) for name, value in values.items()})
     for part in ("cost", "epochs", "noise", "diagnostics"):
@@ -66,6 +67,19 @@ def flatten_all(results: Iterable[Mapping[str, Any]]) -> list[Row]:
     other values), ``#`` and four digits of a hash are appended to it.
     """
     rows = [flatten(result) for result in results]
+    tell_apart(rows)
+    return rows
+
+
+def identity_of(spec: Mapping[str, Any]) -> dict[str, str]:
+    """One text each for what ``method`` and ``cell`` (data, noise and protocol) stand for."""
+    shared = {key: value for key, value in spec["protocol"].items() if key != "name"}  # a renamed protocol is the same
+    cell = {"dataset": spec["dataset"], "noise": spec["noise"], "protocol": shared}
+    return {"method": canonical_json(spec["method"]), "cell": canonical_json(cell)}
+
+
+def tell_apart(rows: Sequence[Row]) -> None:
+    """Append ``#`` and four digits of a hash to the short names that stand for several specifications."""
     for name in (*NAMES, "protocol"):
         meanings: dict[str, set[str]] = {}
         for row in rows:
@@ -73,7 +87,6 @@ def flatten_all(results: Iterable[Mapping[str, Any]]) -> list[Row]:
         for row in rows:
             if len(meanings[row[name]]) > 1:
                 row[name] += f" #{hashlib.sha256(_meaning(row, name).encode()).hexdigest()[:4]}"
-    return rows
 
 
 def select(
@@ -127,7 +140,18 @@ def _meaning(row: Row, name: str) -> str:
 
 
 def _full_label(plugin: Mapping[str, Any]) -> str:
+    """The plugin and all its parameters, where nobody has given it a short name."""
     return ":".join([str(plugin["name"])] + [f"{key}={value}" for key, value in (plugin.get("params") or {}).items()])
+
+
+def _host(host: Mapping[str, Any]) -> str:
+    """Device, threads, system and versions in one line; never the machine's name, which is its owner's business."""
+    threads = host.get("threads")
+    parts = [str(host[key]) for key in ("device",) if host.get(key)]
+    parts += [f"{threads} thread{'s' if threads != 1 else ''} a run"] if threads else []
+    parts += [str(host["platform"])] if host.get("platform") else []
+    versions = {"benchmark": host.get("benchmark"), "Python": host.get("python"), **(host.get("versions") or {})}
+    return ", ".join([*parts, *(f"{name} {version}" for name, version in versions.items() if version)])
 
 
 def _number(value: Any) -> float | int | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import BenchmarkError
+from reports.run_files import read_arrays, read_columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,8 +47,8 @@ def read_training_part(folder: Path) -> TrainingPart:
     Raises:
         BenchmarkError: a file that is missing, corrupt or at odds with the other; names it.
     """
-    arrays = _arrays(folder / "predictions.npz")
-    index = _index(folder / "samples.parquet")
+    arrays = read_arrays(folder / "predictions.npz", LABELS, OPTIONAL)
+    index = read_columns(folder / "samples.parquet", ("index",))["index"]
     shapes = {name: array.shape for name, array in {**arrays, "index": index}.items()}
     if len(set(shapes.values())) > 1 or index.ndim != 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
@@ -58,38 +57,3 @@ def read_training_part(folder: Path) -> TrainingPart:
     given, true, quality = (arrays[name][known] for name in LABELS)
     hardness = arrays["train_hardness"][known] if "train_hardness" in arrays else None
     return TrainingPart(index[known], given, true, quality, hardness)
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names = set(file.files) if isinstance(file, np.lib.npyio.NpzFile) else set()
-            arrays = {name: file[name] for name in (*LABELS, *OPTIONAL) if name in names}
-    except FileNotFoundError:
-        raise BenchmarkError(f"{path} does not exist; run the cell again") from None
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise _corrupt(path, error) from error
-    missing = [name for name in LABELS if name not in arrays]
-    if missing:
-        raise BenchmarkError(f"{path} lacks {', '.join(missing)}; run the cell again")
-    return arrays
-
-
-def _index(path: Path) -> np.ndarray:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        column: np.ndarray = pq.ParquetFile(path).read(columns=["index"]).column("index").to_numpy()
-    except FileNotFoundError:
-        raise BenchmarkError(f"{path} does not exist; run the cell again") from None
-    except (OSError, KeyError, pa.ArrowException) as error:
-        raise _corrupt(path, error) from error
-    return column
-
-
-def _corrupt(path: Path, error: Exception) -> BenchmarkError:
-    reason = " ".join(str(error).split())
-    return BenchmarkError(f"{path} is corrupt ({type(error).__name__}: {reason}); run the cell again")

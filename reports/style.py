@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "PALETTE", "QUIET", "bare_axes", "colours", "grid_of_axes", "log_axis", "markers", "percent_axis", "save"]
+__all__ = [
+    "INK", "PALETTE", "QUIET", "Look", "bare_axes", "colours", "grid_of_axes", "log_axis", "looks", "markers", "percent_axis", "save",
+]  # fmt: skip
 
 INK = "#000000"
 """Of whatever the others are set against."""
@@ -28,6 +31,21 @@ MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">", "h")
 
 FIXED = ("entropy", "least_confidence", "margin", "bald", "coreset", "label_quality", "vog", "disagreement", "activelab")
 """Names whose colours never change; :data:`INK` is that of ``random``."""
+
+METHODS: tuple[tuple[str, ...], ...] = (
+    (
+        "ce", "hsa", "coteaching", "elr", "gce", "jocor", "confident_learning", "aum", "vog", "dividemix",
+        "ssr", "sce", "pgdf", "elr_plus", "coteaching_plus", "sop", "disc", "forward", "codis", "simifeat",
+        "mixup", "cdr", "nce_rce", "label_smoothing", "coteaching_vog", "alr", "bootstrapping", "decoupling", "nce_mae", "loss_gmm",
+        "random_detector", "constant_detector",
+    ),
+    ("seg_ce", "seg_adele", "seg_coteaching", "seg_cl", "seg_gce", "seg_pick_and_learn", "seg_cleanlab", "seg_t_loss"),
+    ("mil_mean", "abmil", "its2clr", "mil_max", "dsmil", "hnm_wsi", "mil_cl"),
+)  # fmt: skip
+"""The methods of each task, for whom :func:`looks` keeps a colour and a marker: the baseline first, then by how often they are shown.
+Methods of two tasks never stand in one figure, so they share looks, those of one idea where there are such."""
+FILLS = ("full", "none", "left", "top", "right", "bottom")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 
 RC: Any = {
     "font.size": 8.0,
@@ -52,6 +70,73 @@ RC: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "noisy-label-benchmark",
 }
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn, wherever it is drawn.
+
+    Attributes:
+        colour: hexadecimal. marker: Matplotlib's name of it.
+        fill: Matplotlib's ``fillstyle`` of the marker, and dashes its ``linestyle``: they tell settings of one plugin apart.
+    """
+
+    colour: str
+    marker: str
+    fill: str = "full"
+    dashes: Any = "-"
+
+    def line(self) -> dict[str, Any]:
+        """Keywords of a line with markers."""
+        inside = {"fillstyle": self.fill, "markerfacecoloralt": "white", "markerfacecolor": self.colour}
+        return {"color": self.colour, "marker": self.marker, "linestyle": self.dashes, "markeredgecolor": self.colour, **inside}
+
+    def point(self) -> dict[str, Any]:
+        """Keywords of markers without a line."""
+        return {**self.line(), "linestyle": "none"}
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Name → look. Call it once, with all methods of a report, and hand the result to every figure.
+
+    Args:
+        names: short names of methods; the plugin is what stands before the first ``:`` or `` #``.
+
+    Returns:
+        In the order of ``names``, each once. A method of :data:`METHODS` looks the same in every report. Another takes the pair of colour
+        and marker that its letters choose, or the next one whose colour is used least. Settings of one plugin share colour and marker and
+        differ in how the marker is filled and the line dashed, the plain one, or else the first by name, being filled and solid. All
+        looks of one task differ for up to 81 plugins with 24 settings each.
+    """
+    wanted = list(dict.fromkeys(names))
+    settings: dict[str, list[str]] = {}
+    for name in sorted(wanted):
+        settings.setdefault(_plugin(name), []).append(name)
+    known = {name: position - 1 for task in METHODS for position, name in enumerate(task)}
+    slots = {plugin: known[plugin] for plugin in settings if plugin in known}
+    for plugin in sorted(set(settings) - set(known)):
+        around = [(zlib.crc32(plugin.encode()) + step) % len(PALETTE) ** 2 for step in range(len(PALETTE) ** 2)]
+        taken = [_pair(slot) for slot in slots.values()]
+        used = [colour for colour, _marker in taken]
+        slots[plugin] = min(around, key=lambda slot: (_pair(slot) in taken, used.count(_pair(slot)[0])))
+    found: dict[str, Look] = {}
+    for plugin, variants in settings.items():
+        for turn, name in enumerate(sorted(variants, key=lambda name: (name != plugin, name))):
+            dashes = DASHES[(turn + turn // 12) % len(DASHES)]
+            found[name] = Look(*_pair(slots[plugin]), fill=FILLS[turn % len(FILLS)], dashes=dashes)
+    return {name: found[name] for name in wanted}
+
+
+def _plugin(name: str) -> str:
+    return name.partition(":")[0].partition(" #")[0]
+
+
+def _pair(slot: int) -> tuple[str, str]:
+    """Colour and marker of a slot: −1 is the baseline's, then 81 in which every nine in a row have nine colours and nine markers."""
+    if slot < 0:
+        return INK, "o"
+    size = len(PALETTE)
+    return PALETTE[slot % size], MARKERS[(slot + 4 * (slot // size)) % size]
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from benchmark.errors import unknown_name
 from benchmark.tasks import TASKS
+from reports.cells import Cell, Runs, cells
 from reports.columns import COLUMNS_OF, WHERE_KNOWN, Column, column
-from reports.overall import Overall
-from reports.published import Published
+from reports.families import families
+from reports.overall import Overall, overall
+from reports.published import Published, published_for
 from reports.rows import Row
+from reports.statistics import bootstrap_intervals, signed_rank, simultaneous_t
 
 __all__ = ["Comparison", "Difference", "Entry", "Group", "Summary", "compare"]
 
@@ -54,6 +58,7 @@ class Entry:
         diverged, skipped: how many runs did so. reasons: why, each text once.
         close: not separable from the best of the group: the simultaneous 95 % interval (Student's t, Bonferroni over the others) of
             the paired difference in the rank metric holds zero; None for the best, the unranked, and where there is one seed.
+        spec: of one of its runs: all of them share method, data, noise and protocol.
         run_keys: of the runs behind the numbers, in the order of ``seeds``.
         published: figures of others for the same data, noise, method and backbone.
     """
@@ -71,6 +76,7 @@ class Entry:
     skipped: int = 0
     reasons: tuple[str, ...] = ()
     close: bool | None = None
+    spec: Mapping[str, Any] = field(default_factory=dict)
     run_keys: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
 
@@ -121,14 +127,27 @@ class Group:
 
     def best(self, column: Column) -> frozenset[str]:
         """Methods with the best mean of a column, among the ranked whose mean is over all seeds; empty with one method."""
-        means = {e.method: _of(e, column.key).mean for e in self.entries if e.rank is not None and _of(e, column.key).n == len(self.seeds)}
-        known = [_signed(mean, column) for mean in means.values() if mean is not None]
-        return frozenset(m for m, mean in means.items() if len(known) > 1 and mean is not None and _signed(mean, column) == min(known))
+        return self._place(column, 0)
+
+    def second(self, column: Column) -> frozenset[str]:
+        """Methods with the next mean after the best, among the same; empty where all are best."""
+        return self._place(column, 1)
+
+    def _place(self, column: Column, place: int) -> frozenset[str]:
+        summaries = {entry.method: _of(entry, column.key) for entry in self.entries if entry.rank is not None}
+        costs = {m: column.cost(s.mean) for m, s in summaries.items() if s.mean is not None and s.n == len(self.seeds)}
+        means = sorted(set(costs.values()))
+        return frozenset(m for m, cost in costs.items() if len(costs) > 1 and len(means) > place and cost == means[place])
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything a table shows, whatever its format. ``rank`` is one of ``columns``; ``compact`` are keys of columns."""
+    """Everything a table shows, whatever its format.
+
+    Attributes:
+        rank: one of ``columns``. compact: keys of columns.
+        overall: the comparison over conditions; None without any.
+    """
 
     rank: Column
     columns: tuple[Column, ...]
@@ -152,8 +171,9 @@ def compare(
     compact: Sequence[str] | None = None,
     baseline: str | None = None,
     seeds: Sequence[int] | None = None,
+    posthoc: str = "nemenyi",
 ) -> Comparison:
-    """Compare the methods within every (data, noise, protocol).
+    """Compare the methods within every (data, noise, protocol), and over them.
 
     Args:
         rows: from :func:`reports.rows.flatten_all`, of one task, which decides what is not given.
@@ -164,9 +184,10 @@ def compare(
         baseline: short or plugin name of the method the others are set against, by default the task's.
         seeds: the reference seeds, i.e. those asked for; None takes each group's seeds that at least half of its methods
             have, so that one method's extra seeds do not make the others incomplete.
+        posthoc: which test tells pairs of methods apart over conditions, one of :data:`~reports.overall.POSTHOC`.
 
     Raises:
-        BenchmarkError: no finished run has ``rank_by`` or one of ``compact``.
+        BenchmarkError: no finished run has ``rank_by`` or one of ``compact``; an unknown ``posthoc``.
     """
     runs = tuple(rows)
     task = runs[0].get("task", "classification") if runs else "classification"
@@ -181,101 +202,109 @@ def compare(
     rank = next((c for c in columns if c.key == rank_by), None) or column(rank_by)
     every = tuple(columns) if rank in columns else (rank, *columns)
     every += tuple(column(key) for key in compact or () if key not in {c.key for c in every})
-    cells: dict[str, list[Row]] = {}
-    for row in runs:
-        cells.setdefault(row["identity"]["cell"], []).append(row)
-    ordered = sorted(cells.values(), key=lambda cell: (cell[0]["dataset"], cell[0]["noise"], cell[0]["protocol"]))
-    groups = tuple(_group(cell, rank, every, baseline, seeds) for cell in ordered)
     if compact is None:
         compact = short + tuple(key for key in WHERE_KNOWN if key in known)
-    return Comparison(rank, every, tuple(compact), baseline, groups, runs)
+    groups = _groups(cells(runs, seeds), rank, every, baseline)
+    return Comparison(rank, every, tuple(compact), baseline, groups, runs, task, overall(groups, rank, posthoc))
 
 
-def _group(rows: list[Row], rank: Column, columns: tuple[Column, ...], baseline: str, asked: Sequence[int] | None) -> Group:
-    methods: dict[str, dict[int, Row]] = {}
-    for row in rows:
-        methods.setdefault(row["identity"]["method"], {})[row["seed"]] = row
-    done = {name: {s: row for s, row in runs.items() if row["status"] == "done"} for name, runs in methods.items()}
-    having = [set(runs) for runs in done.values() if runs]
-    every_seed = set().union(*having)
-    reference = set(asked) if asked is not None else {s for s in every_seed if 2 * sum(s in seeds for seeds in having) >= len(having)}
-    solvable = not any(row["solvable"] is False for row in rows)
-    entries = [_entry(list(runs.values()), done[name], reference, columns) for name, runs in methods.items()]
-    ranks = _ranks(entries, rank, len(reference)) if solvable else [None] * len(entries)
-    ranked = [Entry(**{**vars(entry), "rank": place}) for entry, place in zip(entries, ranks, strict=True)]
-    ranked.sort(key=lambda e: (e.rank is None, e.rank or 0.0, e.method))
-    finished = [row for runs in done.values() for row in runs.values()]
-    keys = [c.reference[0] for c in columns if c.reference]
-    return Group(
-        dataset=rows[0]["dataset"],
-        noise=rows[0]["noise"],
-        protocol=rows[0]["protocol"],
-        seeds=tuple(sorted(reference)),
-        left_out=tuple(sorted(every_seed - reference)),
-        solvable=solvable,
-        entries=tuple(ranked),
-        references={key: _one_per_seed(finished, key, reference) for key in keys},
-        differences=_differences(list(done.values()), rank.key, baseline),
-    )
+Intervals = Mapping[tuple[float, ...], tuple[float, float] | None]
 
 
-def _entry(runs: list[Row], done: Mapping[int, Row], reference: set[int], columns: tuple[Column, ...]) -> Entry:
-    incomplete = bool(done) and not reference <= set(done)
-    used = sorted(done if incomplete else reference & set(done))
-    keys = [key for c in columns for key in (c.before, c.key) if key]
+def _groups(conditions: Sequence[Cell], rank: Column, columns: tuple[Column, ...], baseline: str) -> tuple[Group, ...]:
+    keys = list(dict.fromkeys(key for c in columns for key in (c.before, c.key) if key))
+    trivial = [c.reference[0] for c in columns if c.reference]
+    samples = {runs.sample(key) for cell in conditions for runs in cell.methods for key in keys}
+    samples |= {cell.shared(key) for cell in conditions for key in trivial}
+    asked = list(samples)
+    intervals = dict(zip(asked, bootstrap_intervals(asked), strict=True))  # of all groups at once, which is far quicker
+    groups = []
+    for cell, (family, rate) in zip(conditions, families(conditions), strict=True):
+        solvable = not any(row["solvable"] is False for row in cell.rows)
+        entries = [_entry(runs, keys, intervals) for runs in cell.methods]
+        if solvable:
+            entries = _ranked(entries, cell, rank)
+        groups.append(
+            Group(
+                dataset=cell.rows[0]["dataset"],
+                noise=cell.rows[0]["noise"],
+                protocol=cell.rows[0]["protocol"],
+                seeds=cell.seeds,
+                left_out=cell.left_out,
+                solvable=solvable,
+                entries=tuple(sorted(entries, key=lambda e: (e.rank is None, e.rank or 0.0, e.method))),
+                references={key: _summary(cell.shared(key), intervals) for key in trivial},
+                differences=_differences(cell.methods, rank.key, baseline),
+                family=family,
+                rate=rate,
+            )
+        )
+    return tuple(groups)
+
+
+def _entry(runs: Runs, keys: Sequence[str], intervals: Intervals) -> Entry:
+    rows = runs.rows
+    values = {key: _summary(runs.sample(key), intervals) for key in keys}
     return Entry(
-        method=runs[0]["method"],
-        plugin=str(runs[0]["spec"]["method"]["name"]),
-        seeds=tuple(used),
-        incomplete=incomplete,
+        method=runs.method,
+        plugin=runs.plugin,
+        seeds=runs.seeds,
+        incomplete=runs.incomplete,
         rank=None,
-        values={key: _summary([done[seed].get(key) for seed in used]) for key in keys},
-        oracle=tuple(sorted({truth for row in runs for truth in row["oracle"]})),
-        tuned="+".join(sorted({row["tuned"] for row in runs if row.get("tuned")})),
-        stale=any(row["stale"] for row in runs),
-        diverged=sum(row["status"] == "diverged" for row in runs),
-        skipped=sum(row["status"] == "skipped" for row in runs),
-        reasons=tuple(sorted({str(row["reason"]) for row in runs if row["reason"]})),
+        values=values,
+        oracle=tuple(sorted({truth for row in rows for truth in row["oracle"]})),
+        tuned="+".join(sorted({row["tuned"] for row in rows if row.get("tuned")})),
+        stale=any(row["stale"] for row in rows),
+        diverged=sum(row["status"] == "diverged" for row in rows),
+        skipped=sum(row["status"] == "skipped" for row in rows),
+        reasons=tuple(sorted({str(row["reason"]) for row in rows if row["reason"]})),
+        run_keys=tuple(str(runs.done[seed]["run_key"]) for seed in runs.seeds),
+        spec=rows[0]["spec"],
+        published=published_for([runs.done[seed] for seed in runs.seeds], values),
     )
 
 
-def _ranks(entries: Sequence[Entry], rank: Column, seeds: int) -> list[float | None]:
-    """Average ranks of the entries whose rank metric is defined on every reference seed; None for the others."""
-    values: list[float | None] = []
+def _ranked(entries: Sequence[Entry], cell: Cell, rank: Column) -> list[Entry]:
+    """The entries with ranks where the rank metric is defined on every reference seed, and whether they are close to the best."""
+    costs = {}
     for entry in entries:
         summary = _of(entry, rank.key)
-        ranked = not entry.incomplete and summary.n == seeds and summary.mean is not None
-        values.append(_signed(summary.mean or 0.0, rank) if ranked else None)
-    known = [value for value in values if value is not None]
-    return [None if v is None else sum(k < v for k in known) + (sum(k == v for k in known) + 1) / 2 for v in values]
+        if not entry.incomplete and summary.n == len(cell.seeds) and summary.mean is not None:
+            costs[entry.method] = rank.cost(summary.mean)
+    known = list(costs.values())
+    places = {m: sum(k < cost for k in known) + (sum(k == cost for k in known) + 1) / 2 for m, cost in costs.items()}
+    samples = {runs.method: runs.sample(rank.key) for runs in cell.methods if runs.method in places}
+    close = _close(samples, places) if len(cell.seeds) > 1 else {}
+    return [replace(entry, rank=places.get(entry.method), close=close.get(entry.method)) for entry in entries]
 
 
-def _signed(mean: float, column: Column) -> float:
-    """Lower is better; rounded so that the order of a sum does not break a tie."""
-    return round(-mean if column.higher_is_better else mean, 12)
+def _close(samples: Mapping[str, Sequence[float]], places: Mapping[str, float]) -> dict[str, bool]:
+    """Of each method that is not best: whether zero lies in the interval of its difference to any of the best."""
+    best = [m for m, place in places.items() if place == min(places.values())]
+    others = [m for m in places if m not in best]
+    found = dict.fromkeys(others, False)
+    for one in best:
+        rest = [m for m in places if m != one]  # one as good counts among the comparisons, too
+        intervals = simultaneous_t(samples[one], [samples[m] for m in rest])
+        found |= {m: found[m] or low <= 0 <= high for m, (low, high) in zip(rest, intervals, strict=True) if m in found}
+    return found
 
 
 def _of(entry: Entry, key: str) -> Summary:
     return entry.values.get(key, Summary(None, None, 0))
 
 
-def _summary(values: Iterable[float | None]) -> Summary:
-    known = [float(value) for value in values if value is not None]
+def _summary(known: tuple[float, ...], intervals: Intervals) -> Summary:
     if not known:
         return Summary(None, None, 0)
-    return Summary(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None, len(known))
+    low, high = intervals[known] or (None, None)
+    return Summary(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None, len(known), low, high)
 
 
-def _one_per_seed(rows: Iterable[Row], key: str, seeds: set[int]) -> Summary:
-    """Of what all methods of a seed share: the mean over the seeds, not over the runs."""
-    values = {row["seed"]: row[key] for row in rows if row["seed"] in seeds and row.get(key) is not None}
-    return _summary(values[seed] for seed in sorted(values))
-
-
-def _differences(done: Sequence[Mapping[int, Row]], key: str, baseline: str) -> tuple[Difference, ...]:
-    series = {_name(runs): {s: row[key] for s, row in runs.items() if row.get(key) is not None} for runs in done if runs}
-    plugins = {_name(runs): next(iter(runs.values()))["spec"]["method"]["name"] for runs in done if runs}
-    base = baseline if baseline in series else next((n for n, plugin in plugins.items() if plugin == baseline), None)
+def _differences(methods: Sequence[Runs], key: str, baseline: str) -> tuple[Difference, ...]:
+    done = [runs for runs in methods if runs.done]
+    series = {runs.method: {s: row[key] for s, row in runs.done.items() if row.get(key) is not None} for runs in done}
+    base = baseline if baseline in series else next((runs.method for runs in done if runs.plugin == baseline), None)
     if base is None or not series[base]:
         return ()
     found = []
@@ -289,14 +318,5 @@ def _differences(done: Sequence[Mapping[int, Row]], key: str, baseline: str) -> 
 def _difference(method: str, baseline: str, pairs: list[float]) -> Difference:
     n = len(pairs)
     se = statistics.stdev(pairs) / math.sqrt(n) if n > 1 else None
-    p: float | None = None
-    if n >= FEWEST_SEEDS_TO_TEST:
-        from scipy.stats import wilcoxon
-
-        # without a single difference the statistic does not exist, and nothing speaks against equality
-        p = float(wilcoxon(pairs).pvalue) if any(pairs) else 1.0
+    p = signed_rank(pairs)[1] if n >= FEWEST_SEEDS_TO_TEST else None
     return Difference(method, baseline, statistics.fmean(pairs), se, n, p)
-
-
-def _name(runs: Mapping[int, Row]) -> str:
-    return str(next(iter(runs.values()))["method"])

@@ -20,6 +20,7 @@ from benchmark.cli import (
     listing,
     noise,
     relabel,
+    report,
     results,
     retention,
     run,
@@ -39,7 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Which noisy-label method should I use, and which of my labels are wrong?",
 )
-for group in (run, sweep, budget, listing, showing, status, results, retention, gallery, heatmaps, noise, relabel, tile, authoring):
+for group in (run, sweep, budget, listing, showing, status, report, results, retention, gallery, heatmaps, noise, relabel, tile, authoring):
     group.add_to(app)
 
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else list(argv)
     try:
-        code = app(args=words or ["--help"], prog_name="python -m benchmark", standalone_mode=False)
+        code = app(args=words or ["--help"], prog_name="python -m benchmark", standalone_mode=False, obj=words)
     except BenchmarkError as error:
         message = str(error)
     except KeyboardInterrupt:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +12,7 @@ import typer
 from benchmark.cli import campaign as camp
 from benchmark.cli import cells as grids
 from benchmark.cli import options as opt
-from benchmark.cli.output import aside, note, warnings_shown, write
-from benchmark.cli.results import PIPE_WIDTH
+from benchmark.cli.output import aside, note, warnings_shown, write, write_rich
 from benchmark.cli.strategies import known_strategies, read_budgets, read_strategies, with_strategies
 from benchmark.errors import BenchmarkError
 
@@ -199,22 +196,13 @@ def _report(
 
 
 def _print(report: BudgetReport, fmt: str) -> None:
-    from rich.console import Console
-
     from reports.budget_tables import render, rich_tables, verdict
 
     if fmt != "table":
         write(render(report, fmt))
-        return
-    lines = [verdict(report)] if len(report.panels) > 1 else []
-    if sys.stdout.isatty():
-        console = Console()
-        console.print(*rich_tables(report, width=console.width), sep="\n")
-        console.print(*lines, sep="\n", markup=False, highlight=False)
-        return
-    stream = io.StringIO()
-    Console(file=stream, width=PIPE_WIDTH, color_system=None).print(*rich_tables(report, width=PIPE_WIDTH), sep="\n")
-    write("".join(f"{line.rstrip()}\n" for line in [*stream.getvalue().splitlines(), *lines]))
+    else:
+        lines = [verdict(report)] if len(report.panels) > 1 else []
+        write_rich(lambda width: rich_tables(report, width=width), *lines)
 
 
 def _write(report: BudgetReport, folder: Path) -> list[Path]:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+PIPE_WIDTH = 200
+"""Characters of a table that goes to a pipe."""
 
 
 def note(message: str) -> None:
@@ -95,3 +102,22 @@ def _write_rich(headers: Sequence[str], rows: Sequence[Sequence[str]], title: st
     for row in rows:
         table.add_row(*map(Text, row))  # Text: nothing in a cell is markup
     Console().print(table)
+
+
+def write_rich(tables: Callable[[int], Sequence[Table]], *lines: str) -> None:
+    """Tables that were drawn elsewhere: in colour on a terminal, else plain and wide enough for every column.
+
+    Args:
+        tables: makes them for a number of columns.
+        *lines: what stands below them; nothing in it is markup.
+    """
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        console = Console()
+        console.print(*tables(console.width), sep="\n")
+        console.print(*lines, sep="\n", markup=False, highlight=False, end="\n" if lines else "")
+        return
+    stream = io.StringIO()
+    Console(file=stream, width=PIPE_WIDTH, color_system=None).print(*tables(PIPE_WIDTH), sep="\n")
+    write("".join(f"{line.rstrip()}\n" for line in [*stream.getvalue().splitlines(), *(["", *lines] if lines else [])]))

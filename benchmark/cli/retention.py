@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmark.cli.options import FORMATS, Format, Plugins, Runs, check_choice, registry_of
-from benchmark.cli.output import note, write
-from benchmark.cli.results import PIPE_WIDTH, Names, existing_store, finished
+from benchmark.cli.output import note, write, write_rich
+from benchmark.cli.results import Names, existing_store, finished
+from benchmark.cli.run_groups import names_of
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def retention(
     if not results:
         raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
     every = flatten_all(results)
-    chosen = select(every, methods=_names(methods), datasets=_names(datasets), noise=_names(noise))
+    chosen = select(every, methods=names_of(methods), datasets=names_of(datasets), noise=names_of(noise))
     every, rows = ([row for row in part if row["task"] == "classification"] for part in (every, chosen))
     if chosen and not rows:
         raise BenchmarkError(f"these runs are of {chosen[0]['task']}; retention is of images with one class each, see --datasets")
@@ -92,19 +91,9 @@ def _print(result: Retention, fmt: str) -> None:
     if fmt != "table":
         write(render_retention(result, fmt))
         return
-    from rich.console import Console
-
     from reports.formats import rich_tables
 
-    lines = definitions(result)
-    if sys.stdout.isatty():
-        console = Console()
-        console.print(*rich_tables(result.comparison, width=console.width), sep="\n")
-        console.print(*lines, sep="\n", markup=False, highlight=False)
-        return
-    stream = io.StringIO()
-    Console(file=stream, width=PIPE_WIDTH, color_system=None).print(*rich_tables(result.comparison, width=PIPE_WIDTH), sep="\n")
-    write("".join(f"{line.rstrip()}\n" for line in [*stream.getvalue().splitlines(), "", *lines]))
+    write_rich(lambda width: rich_tables(result.comparison, width=width), *definitions(result))
 
 
 def _write_files(result: Retention, folder: Path) -> list[Path]:
@@ -133,7 +122,3 @@ def _known_methods(registry: Registry, rows: list[Row], asked: str) -> set[str]:
 def _label(spec: dict[str, Any]) -> list[str]:
     label = (spec.get("labels") or {}).get("method")
     return [label] if label else []
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

@@ -161,9 +161,11 @@ def _product(plan: Plan, added: Sequence[Setting]) -> str:
 
 def _print_results(campaign: CampaignResult, floor: Sequence[Setting], fmt: str) -> None:
     """The comparison of exactly this command's cells."""
-    from benchmark.cli.results import print_comparison
+    from benchmark.cli.report import print_board
+    from reports.board import build
+    from reports.rows import flatten_all
 
     results = camp.results_of(campaign)
     if results:
         seeds = sorted({cell.spec.seed for cell in campaign.plan.cells})
-        print_comparison(results, fmt, baseline=floor[0].name if floor else None, seeds=seeds)
+        print_board(build(flatten_all(results), baseline=floor[0].name if floor else None, seeds=seeds), fmt)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +12,7 @@ import typer
 from benchmark.cli import campaign as camp
 from benchmark.cli import cells as grids
 from benchmark.cli import options as opt
-from benchmark.cli.output import aside, note, warnings_shown, write
+from benchmark.cli.output import aside, note, warnings_shown, write, write_rich
 from benchmark.cli.sweep_question import DEFAULTS, Question, Search, run_command, with_preset
 from benchmark.cli.sweep_session import session
 
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from benchmark.spec import RunSpec
     from sweeps.search import Candidate
     from sweeps.tuned import Found, Tuned
-
-PIPE_WIDTH = 200
 
 
 def _option(name: str, metavar: str, text: str) -> Any:
@@ -198,19 +194,12 @@ def _print_spaces(searches: Sequence[Search]) -> None:
 
 
 def _print(searches: Sequence[Tuned], fmt: str) -> None:
-    from rich.console import Console
-
     from reports.sweep_tables import render, rich_tables
 
     if fmt != "table":
         write(render(searches, fmt))
-    elif sys.stdout.isatty():
-        console = Console()
-        console.print(*rich_tables(searches, width=console.width), sep="\n")
     else:
-        stream = io.StringIO()
-        Console(file=stream, width=PIPE_WIDTH, color_system=None).print(*rich_tables(searches, width=PIPE_WIDTH), sep="\n")
-        write("".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines()))
+        write_rich(lambda width: rich_tables(searches, width=width))
 
 
 def _write(searches: Sequence[Tuned], folder: Path) -> list[Path]:

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from benchmark.cli.output import write
-from benchmark.cli.results import PIPE_WIDTH
+from benchmark.cli.output import PIPE_WIDTH, write
 from benchmark.cli.status import STATES, Repeat, causes_of, failure_lines, headline
 from benchmark.folder_view import UNSETTLED
 

@@ -12,6 +12,7 @@ import logging
 import re
 import shutil
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ MARK = ".verified"
 """Suffix of the file that says which hash a file had when it was last read whole."""
 
 _DIGITS = {"md5": 32, "sha256": 64}
+
+_allowed: ContextVar[bool] = ContextVar("downloads allowed", default=True)
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +86,8 @@ def fetch(remote: Remote, folder: Path, report: Report | None = None) -> Path:
     path = folder / remote.name
     try:
         if not path.is_file():
+            if not _allowed.get():
+                raise BenchmarkError(f"{remote.name} is not on this machine")
             folder.mkdir(parents=True, exist_ok=True)
             with _alone(path, report):
                 if not path.is_file():
@@ -91,6 +96,16 @@ def fetch(remote: Remote, folder: Path, report: Report | None = None) -> Path:
     except OSError as error:
         raise BenchmarkError(f"{path}: {error.strerror or error}; choose another folder with --data-root") from error
     return path
+
+
+@contextlib.contextmanager
+def no_downloads() -> Iterator[None]:
+    """Within it :func:`fetch` gives what is here and refuses the rest: who only shows data must not reach for the web."""
+    token = _allowed.set(False)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
 
 
 def content_hash(remote: Remote, folder: Path) -> str:

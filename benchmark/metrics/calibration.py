@@ -29,9 +29,15 @@ def calibration(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, floa
         return {"ece": None, "nll": None}
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
-    bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    bins = bins_of(confidence)
     # n_b · (accuracy_b − confidence_b) is the sum over the bin of (right − confidence): no division, no empty bins
     gaps = np.bincount(bins, weights=right - confidence, minlength=BINS)
     p_true = probabilities[np.arange(labels.size), labels].astype(np.float64)
     nll = -np.log(np.clip(p_true, SMALLEST_PROBABILITY, 1.0)).mean()
     return {"ece": float(np.abs(gaps).sum() / labels.size), "nll": float(nll) + 0.0}  # + 0.0: no negative zero in the file
+
+
+def bins_of(confidence: np.ndarray) -> np.ndarray:
+    """(t,) int64 in [0, :data:`BINS`): the bin (i/15, (i+1)/15] of each confidence, (t,) float64 in [0, 1]; 0 is in the first."""
+    bins: np.ndarray = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    return bins

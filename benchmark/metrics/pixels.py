@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmark.metrics.calibration import BINS
+from benchmark.metrics.calibration import BINS, bins_of
 from benchmark.metrics.detection import detection
 from benchmark.seeds import numpy_generator
 from benchmark.segmentation import VOID
@@ -91,8 +91,7 @@ def pixel_calibration(true: np.ndarray, probabilities: np.ndarray) -> dict[str, 
         known = labels != VOID
         confidence = forecast.max(axis=1)[known].astype(np.float64)
         right = forecast.argmax(axis=1)[known] == labels[known]
-        bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-        gaps += np.bincount(bins, weights=right - confidence, minlength=BINS)
+        gaps += np.bincount(bins_of(confidence), weights=right - confidence, minlength=BINS)
         total += confidence.size
     return {"ece": float(np.abs(gaps).sum() / total) if total else None}
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from benchmark.html_page import text
 from reports.columns import Column
 from reports.escape import DAGGER
-from reports.formats import NOTHING, cell, marks, number
 from reports.published import Published
 from reports.tables import Comparison, Entry, Group, Summary
+from reports.wording import NOTHING, cell, marks, number
 
-__all__ = ["BEFORE", "CLOSE", "badges", "data_cell", "head_cell", "meanings", "off", "published", "rank_cell", "second", "share_or_number"]
+__all__ = ["BEFORE", "CLOSE", "badges", "data_cell", "head_cell", "meanings", "off", "published", "rank_cell", "share_or_number"]
 
 CLOSE = "≈"
 """Stands beside what cannot be told from the best."""
@@ -42,17 +42,6 @@ def off(comparison: Comparison) -> list[int]:
     usual = {column.key for column in comparison.shown()} | rules
     known = {key for group in comparison.groups for entry in group.entries for key, value in entry.values.items() if value.n}
     return [BEFORE + place for place, c in enumerate(comparison.columns, 1) if c.key not in usual or c.key not in known]
-
-
-def second(group: Group, column: Column) -> frozenset[str]:
-    """Methods with the second best mean of a column, among those that could be best; empty with fewer than three of them."""
-    best, found = group.best(column), {}
-    for entry in group.entries:
-        summary = entry.values.get(column.key, Summary(None, None, 0))
-        if entry.rank is not None and summary.n == len(group.seeds) and summary.mean is not None:
-            found[entry.method] = round(-summary.mean if column.higher_is_better else summary.mean, 12)
-    rest = {method: value for method, value in found.items() if method not in best}
-    return frozenset(method for method, value in rest.items() if len(found) > 2 and value == min(rest.values()))
 
 
 def head_cell(column: Column, ranks: bool) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from benchmark.html_page import text
 from reports.board import Chapter
 from reports.escape import one_line
-from reports.formats import footer
-from reports.page.cells import badges, data_cell, head_cell, published, rank_cell, second
+from reports.page.cells import badges, data_cell, head_cell, published, rank_cell
 from reports.page.details import data_of
 from reports.page.pictures import gallery
 from reports.tables import Comparison, Entry, Group
+from reports.wording import footer
 
 __all__ = ["condition", "swatch"]
 
@@ -21,7 +21,7 @@ def condition(chapter: Chapter, position: int, number: int, colours: Mapping[str
 
     Args:
         position: of the group. number: of the chapter on the page, from 1.
-        colours: method → hexadecimal colour.
+        colours: method → CSS colour.
     """
     comparison, group = chapter.comparison, chapter.comparison.groups[position]
     name = f"c{number}-{position}"
@@ -52,7 +52,7 @@ def _table(comparison: Comparison, group: Group, name: str, colours: Mapping[str
     head += [head_cell(column, column.key == comparison.rank.key) for column in comparison.columns]
     head += ['<th scope="col" data-first="down" title="figures that others have printed">published</th>'] if printed else []
     best = {column.key: group.best(column) for column in comparison.columns}
-    runner_up = {column.key: second(group, column) for column in comparison.columns}
+    runner_up = {column.key: group.second(column) for column in comparison.columns}
     rows = []
     for place, entry in enumerate(group.entries):
         cells = [_name(entry, group, colours.get(entry.method, "#777")), rank_cell(entry)]

@@ -10,7 +10,7 @@ from typing import Any
 from reports.board import Chapter
 from reports.escape import one_line
 from reports.evidence import Band, Evidence
-from reports.page.commands import repeat_command
+from reports.repeat import repeat_command
 from reports.rows import Row
 from reports.tables import Entry, Group
 
@@ -52,7 +52,7 @@ def _row(entry: Entry, group: Group, runs: list[Row], task: str) -> dict[str, An
     keys = list(entry.run_keys) or [str(row["run_key"]) for row in used]
     found: dict[str, Any] = {"method": one_line(entry.method), "n": len(entry.seeds), "used": list(entry.seeds)}
     found["keys"] = [one_line(key) for key in keys]
-    found["command"] = one_line(repeat_command(used or runs, task))
+    found["command"] = one_line(repeat_command(entry.spec, entry.seeds, task))
     if entry.reasons:
         found["reasons"] = [one_line(reason) for reason in entry.reasons]
     if runs:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from benchmark.html_page import text
 from reports.columns import Column
-from reports.formats import NOTHING
 from reports.overall import Overall, Standing
 from reports.page.cells import CLOSE, share_or_number
 from reports.tables import Comparison
+from reports.wording import NOTHING
 
 __all__ = ["standings", "statement"]
 

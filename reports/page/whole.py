@@ -55,7 +55,9 @@ def page(board: Board, figures: Sequence[Figure] = ()) -> str:
         board: what it shows. figures: in their order, after the first standings.
     """
     names = {entry.method for chapter in board.chapters for group in chapter.comparison.groups for entry in group.entries}
-    colours, alone = style.colours(sorted(names)), len(board.chapters) == 1
+    # black is the colour of letters, which are light on a dark page
+    colours = {name: "var(--fg)" if look.colour == style.INK else look.colour for name, look in style.looks(sorted(names)).items()}
+    alone = len(board.chapters) == 1
     parts = [_summary(board, len(names)), '<div class="columns">', _navigation(board, bool(figures))]
     parts.append('<div class="content" id="content" tabindex="-1">')
     for number, chapter in enumerate(board.chapters, 1):
@@ -68,7 +70,7 @@ def page(board: Board, figures: Sequence[Figure] = ()) -> str:
         parts.append(_chapter(chapter, number, colours, "Conditions" if alone else _title(chapter)))
     if not any(chapter.comparison.groups for chapter in board.chapters):
         parts.append('<p class="note">There are no finished runs yet.</p>')
-    parts += ["</div>", _provenance(board.provenance), "</div>", "</div>"]
+    parts += ["</div>", "" if board.provenance is None else _provenance(board.provenance), "</div>", "</div>"]
     widest = max((len(chapter.comparison.columns) for chapter in board.chapters), default=0) + BEFORE + 1
     hidden = "".join(
         f'.js [data-hide~="{n}"] .condition td:nth-child({n}),.js [data-hide~="{n}"] .condition th:nth-child({n}){{display:none}}\n'

@@ -25,14 +25,14 @@ def test_run_then_run_again_does_nothing(bench, tmp_path: Path, capsys: pytest.C
     assert bench("run", "--methods", "works", "--seeds", "0-1", "--format", "json") == 0
     second = capsys.readouterr()
     assert "4 done; nothing to run" in second.err
-    assert {row["method"] for row in json.loads(second.out)["runs"]} == {"works", "ce"}
+    assert {row["method"] for row in json.loads(second.out)["tasks"]["classification"]["runs"]} == {"works", "ce"}
     assert stamps(tmp_path / "runs") == before
 
-    for form, sign in (("csv", "dataset,noise"), ("md", "| method |"), ("latex", "tabular"), ("table", "ranked by")):
+    for form, sign in (("csv", "task,dataset,noise"), ("md", "| method |"), ("latex", "tabular"), ("table", "ranked by")):
         assert bench("report", "--format", form) == 0
         assert sign in capsys.readouterr().out
-    assert bench("report", "--methods", "ce", "--seeds", "1", "--format", "csv", "--out", "table.csv") == 0
-    assert len((tmp_path / "table.csv").read_text().splitlines()) == 2
+    assert bench("report", "--methods", "ce", "--seeds", "1", "--format", "csv") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
     assert bench("report", "--rank-by", "last/acuracy") == 2
     assert "did you mean 'last/accuracy'" in capsys.readouterr().err
 

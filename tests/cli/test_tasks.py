@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -244,7 +246,7 @@ def test_run_then_run_again_does_nothing(call, capsys: pytest.CaptureFixture[str
     assert "slow_masks against seg_ce: " in call("report", "--format", "md")[1].replace("\\", "")
     code, out, err = call(*words, "--format", "json")
     assert code == 0 and "2 done; nothing to run" in err
-    assert {row["method"] for row in json.loads(out)["runs"]} == {"slow_masks", "seg_ce"}
+    assert {row["method"] for row in json.loads(out)["tasks"]["segmentation"]["runs"]} == {"slow_masks", "seg_ce"}
     assert main(["rescore"]) == 0 and capsys.readouterr().out == "0 runs changed\n"
 
 
@@ -253,14 +255,17 @@ def test_a_report_of_both_tasks(call, both: Path, tmp_path: Path) -> None:
     code, out, err = call(*report)
     assert (code, err) == (0, "")
     assert out.index("acc sel") < out.index("ranked by selected/accuracy") < out.index("Dice sel") < out.index("ranked by selected/dice")
-    for form in ("json", "csv"):
-        code, out, err = call(*report, "--format", form)
-        assert (code, out) == (2, "")
-        assert err == "error: these runs are of classification and segmentation, whose metrics are others; choose one with --task\n"
+    code, out, _ = call(*report, "--format", "json")
+    assert code == 0 and list(json.loads(out)["tasks"]) == ["classification", "segmentation"]
+    code, out, _ = call(*report, "--format", "csv")
+    lines = list(csv.DictReader(io.StringIO(out)))
+    assert code == 0 and [line["task"] for line in lines] == ["classification", "segmentation"]
+    assert [bool(line["selected/accuracy"]) for line in lines] == [True, False] == [not line["selected/dice"] for line in lines]
+    for words in (("--rank-by", "last/dice"), ("--columns", "last/dice"), ("--compare", "seg_ce,seg_cl")):
+        code, out, err = call(*report, *words)
+        assert (code, out, err.count("\n")) == (2, "", 1) and "classification and segmentation" in err and "choose one with --task" in err
     code, out, _ = call(*report, "--format", "json", "--task", "segmentation")
-    assert code == 0 and {row["task"] for row in json.loads(out)["runs"]} == {"segmentation"}
-    code, out, _ = call(*report, "--format", "csv", "--task", "classification", "--out", "table.csv")
-    assert code == 0 and len((tmp_path / "table.csv").read_text().splitlines()) == 2
+    assert code == 0 and list(json.loads(out)["tasks"]) == ["segmentation"]
     assert call(*report, "--rank-by", "last/dice", "--task", "segmentation")[0] == 0
     code, _, err = call(*report, "--rank-by", "last/dce", "--task", "segmentation")
     assert code == 2 and "did you mean 'last/dice'" in err

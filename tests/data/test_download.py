@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from benchmark.data import transfer
-from benchmark.data.download import Remote, content_hash, fetch
+from benchmark.data.download import Remote, content_hash, fetch, no_downloads
 from benchmark.errors import BenchmarkError
 
 CONTENT = bytes(range(256)) * 40
@@ -392,3 +392,13 @@ def test_a_second_process_waits_and_takes_the_file(server: FileServer, tmp_path:
             assert second.communicate(timeout=30)[0] == f"{len(CONTENT)}\n"
         assert first.communicate(timeout=30)[0] == f"{len(CONTENT)}\n"
     assert len(server.seen) == 1
+
+
+def test_nothing_is_fetched_where_that_is_forbidden(tmp_path: Path) -> None:
+    remote = Remote("http://127.0.0.1:9/set.npz", SHA256, len(CONTENT), "set.npz")
+    with no_downloads(), pytest.raises(BenchmarkError, match=r"^set.npz is not on this machine$"):
+        fetch(remote, tmp_path / "sets")
+    assert not (tmp_path / "sets").exists()
+    (tmp_path / "set.npz").write_bytes(CONTENT)
+    with no_downloads():
+        assert fetch(remote, tmp_path).read_bytes() == CONTENT

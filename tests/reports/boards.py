@@ -11,7 +11,7 @@ from typing import Any
 
 from reports.board import Board, Chapter, Provenance
 from reports.evidence import Band, Calibration, Confusion, Detection, Evidence
-from reports.overall import Overall, Standing, Test
+from reports.overall import Omnibus, Overall, Standing
 from reports.published import Published
 from reports.rows import flatten_all
 from reports.suspects import Gallery, Suspect
@@ -98,7 +98,7 @@ def with_overall(comparison: Comparison) -> Comparison:
     standings.sort(key=lambda standing: (standing.average_rank is None, standing.average_rank or 0, standing.method))
     compared = {s.method: tuple(ranks[s.method]) for s in standings if not s.missing}
     too_few = "" if len(groups) >= 6 else f"too few to test: {len(groups)} conditions of 6"
-    friedman = None if too_few else Test("Friedman", 23.1, 0.0004)
+    friedman = None if too_few else Omnibus("Friedman", 23.1, 0.0004)
     cliques = () if too_few else (tuple(s.method for s in standings[:2]),)
     found = Overall(
         tuple(range(len(groups))), {}, tuple(standings), compared, friedman, "" if too_few else "nemenyi", {}, None, cliques, too_few

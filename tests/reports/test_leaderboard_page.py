@@ -12,13 +12,9 @@ from typing import Any
 import pytest
 
 from reports.board import Board, Provenance
-from reports.columns import Column
 from reports.page import page
-from reports.page.cells import second
-from reports.page.commands import repeat_command
 from reports.page.details import in_script
 from reports.page.standings import statement
-from reports.rows import flatten_all
 from reports.tables import compare
 from tests.reports.boards import METHODS, board_of, evidence, make_board, with_published
 
@@ -110,16 +106,6 @@ def test_marks_stand_beside_the_name_in_words(result) -> None:
     assert "incomplete: lacks 1 of 1 conditions" in html
 
 
-def test_the_second_best_needs_three_who_could_be_best(result) -> None:
-    column = Column("selected/accuracy", "")
-
-    def of(**values: float) -> frozenset[str]:
-        return second(compare(flatten_all([result(name, 0, value) for name, value in values.items()])).groups[0], column)
-
-    assert of(a=0.9, b=0.8) == frozenset() and of(a=0.9, b=0.8, c=0.7) == {"b"}
-    assert of(a=0.9, b=0.8, c=0.8) == {"b", "c"} and of(a=0.9, b=0.9, c=0.8) == {"c"} and of(a=0.9, b=0.9, c=0.9) == frozenset()
-
-
 def test_every_rule_of_choosing_an_epoch_is_shown_and_what_nobody_has_is_not(result) -> None:
     tree = parsed(page(make_board(result)))
     (task,) = (each for each in tree.iter(f"{SPACE}section") if each.get("class") == "task")
@@ -194,23 +180,6 @@ def test_many_classes_have_no_matrix(result) -> None:
 def test_json_cannot_leave_its_element() -> None:
     value = {"a": "</script><!--\u2028&", "b": [1.5, None]}
     assert not set("<>&\u2028") & set(in_script(value)) and json.loads(in_script(value)) == value
-
-
-@pytest.mark.parametrize(
-    ("plugin", "label", "words"),
-    [
-        ({"name": "elr", "params": {"beta": 0.7}}, "elr", "--methods elr "),
-        ({"name": "folder", "params": {"path": "C:/a b"}}, "folder:b", "--methods 'folder:path=C\\:/a b' "),
-        ({"name": "elr", "params": {"beta": 0.7, "warmup": None}}, "my name", "--methods elr:beta=0.7 "),
-    ],
-)
-def test_the_command_repeats_the_row(result, plugin: dict[str, Any], label: str, words: str) -> None:
-    rows = flatten_all([result("ce", seed, protocol={"epochs": 2}) for seed in (3, 0, 1)])
-    for each in rows:
-        each["spec"]["method"], each["spec"]["labels"]["method"] = plugin, label
-    found = repeat_command(rows, "classification")
-    assert words in found and "--seeds 0-1,3 --baseline none --epochs 2" in found and found.startswith("python -m benchmark run ")
-    assert repeat_command([], "classification") == ""
 
 
 # --------------------------------------------------------------------------------------------------------- figures, gallery

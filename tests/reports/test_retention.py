@@ -279,7 +279,7 @@ def test_files_that_cannot_be_read(shelf: Shelf) -> None:
         samples.write_bytes(content)
         fails(r"samples\.parquet is corrupt")
     pd.DataFrame({"given": GIVEN}).to_parquet(samples)
-    fails(r"samples\.parquet is corrupt")
+    fails(r"samples\.parquet lacks the column index")
     pd.DataFrame({"index": np.arange(7)}).to_parquet(samples)
     fails(r"contradict each other \(train_given \(8,\), .*, index \(7,\)\)")
     samples.unlink()

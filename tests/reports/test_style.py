@@ -8,7 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reports.style import FIXED, INK, MARKERS, PALETTE, bare_axes, colours, grid_of_axes, markers, percent_axis, save
+from reports.style import (
+    FIXED,
+    INK,
+    MARKERS,
+    METHODS,
+    PALETTE,
+    Look,
+    bare_axes,
+    colours,
+    grid_of_axes,
+    looks,
+    markers,
+    percent_axis,
+    save,
+)  # fmt: skip
 
 # Machado, Oliveira, Fernandes (2009), severity 1; rows give the red, green and blue (linear) that such an eye sees
 VISION = {
@@ -61,6 +75,42 @@ def test_other_names_get_colours_of_their_own_while_there_are_some() -> None:
 def test_markers_follow_the_same_rule() -> None:
     found = markers(["random", *FIXED])
     assert found["random"] == "o" and [found[name] for name in FIXED] == list(MARKERS)
+
+
+def test_every_method_of_the_project_has_a_look_of_its_own() -> None:
+    folder = Path(__file__).parents[2] / "methods"
+    plugins = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / f"{path.name}.py").exists()} - {"__init__"}
+    assert plugins <= {name for task in METHODS for name in task}
+    for task in METHODS:
+        found = looks(task)
+        assert len({(look.colour, look.marker) for look in found.values()}) == len(task)
+        assert found[task[0]] == Look(INK, "o")
+        first = list(found.values())[: 1 + len(PALETTE)]
+        assert len({look.colour for look in first}) == len({look.marker for look in first}) == min(len(task), 10)
+        assert all(looks([name, "a", "hsa:x=1", "ce"])[name] == look for name, look in found.items())  # whoever stands beside it
+
+
+def test_settings_of_a_plugin_are_related() -> None:
+    names = ["hsa:rounds=2", "hsa", "hsa:warmup=3 #1a2b", "hsa #ffff", "elr"]
+    found = looks(reversed(names))
+    assert list(found) == names[::-1] and found["hsa"] == looks(["hsa"])["hsa"]
+    hsa = [found[name] for name in names[:4]]
+    assert {(look.colour, look.marker) for look in hsa} == {(PALETTE[0], "s")}
+    assert len({look.fill for look in hsa}) == 4 and [found["hsa"].fill, found["hsa"].dashes] == ["full", "-"]
+    assert len(set(looks(f"hsa:rounds={number}" for number in range(24)).values())) == 24
+    assert looks(["hsa:rounds=2"])["hsa:rounds=2"] == found["hsa"]
+
+
+def test_unknown_methods_take_what_is_free() -> None:
+    strangers = [f"stranger{number}" for number in range(40)]
+    found = looks([*METHODS[0][:5], *strangers])
+    assert len({(look.colour, look.marker) for look in found.values()}) == 45
+    assert {look.colour for look in looks([*METHODS[0][:5], *strangers[:5]]).values()} == {
+        INK,
+        *PALETTE,
+    }  # none twice while there are others
+    assert looks([*strangers, *METHODS[0][:5]]) == found and looks([]) == {}
+    assert looks(["<b>$x$</b>\n", ""])[""].colour in PALETTE
 
 
 def draw():

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import math
+import random
+import time
 
 import pytest
 
 from benchmark.errors import BenchmarkError
+from benchmark.tasks import TASKS
+from reports.columns import COLUMNS_OF
 from reports.rows import flatten_all
 from reports.tables import Comparison, Entry, compare
 
@@ -165,3 +169,78 @@ def test_columns_are_chosen_by_key(result) -> None:
     assert [c.key for c in chosen.shown()] == ["selected/accuracy", "last/accuracy", "selected/macro_f1"]
     with pytest.raises(BenchmarkError, match="did you mean 'last/accuracy'"):
         compare(rows, compact=["last/acuracy"])
+
+
+def test_intervals_hold_their_mean_and_one_seed_has_none(result) -> None:
+    found = entries(table(runs(result, "ce", [0.7, 0.8]) + runs(result, "gce", [0.8, None])))
+    summary = found["ce"].values["selected/accuracy"]
+    assert (summary.low, summary.high) == (0.7, 0.8)  # of two seeds: their span
+    assert (found["gce"].values["selected/accuracy"].low, found["gce"].values["selected/accuracy"].high) == (None, None)
+    references = table(runs(result, "ce", [0.7, 0.8])).groups[0].references["detection/constant_f1"]
+    assert (references.low, references.high) == (0.25, 0.25)
+
+
+def test_close_to_the_best_is_what_its_seeds_cannot_tell_apart(result) -> None:
+    best = [0.9, 0.91, 0.92, 0.93, 0.94]
+    results = runs(result, "a", best) + runs(result, "b", [v - 0.1 - 0.001 * i for i, v in enumerate(best)])
+    results += runs(result, "c", [v - (0.2 if i % 2 else -0.1) for i, v in enumerate(best)]) + runs(result, "d", [0.1, None, 0.1])
+    found = entries(table(results))
+    assert {name: entry.close for name, entry in found.items()} == {"a": None, "b": False, "c": True, "d": None}
+    # b: mean -0.102, sd 0.00158 / √5 · t(4, 1 - 0.025 / 2) = 3.495: ± 0.0025
+    alone = entries(table(runs(result, "a", [0.9]) + runs(result, "b", [0.1])))
+    assert {entry.close for entry in alone.values()} == {None}
+
+
+def test_equal_methods_are_best_together_and_have_no_one_to_be_close_to(result) -> None:
+    results = runs(result, "a", [0.8, 0.9]) + runs(result, "b", [0.9, 0.8]) + runs(result, "c", [0.7, 0.9])
+    found = entries(table(results))
+    assert (found["a"].rank, found["a"].close, found["b"].close, found["c"].close) == (1.5, None, None, True)
+
+
+def test_run_keys_are_in_the_order_of_the_seeds(result) -> None:
+    results = [result("ce", 2), result("ce", 0), result("ce", 1, status="diverged"), result("gce", 0), result("gce", 2)]
+    keys = {r["spec"]["seed"]: r["run_key"] for r in results if r["spec"]["labels"]["method"] == "ce"}
+    entry = entries(table(results))["ce"]
+    assert (entry.seeds, entry.run_keys) == ((0, 2), (keys[0], keys[2]))
+
+
+def test_second_best(result) -> None:
+    results = runs(result, "a", [0.9, 0.9]) + runs(result, "b", [0.9, 0.9]) + runs(result, "c", [0.7, 0.7]) + runs(result, "d", [0.6, 0.6])
+    found = table(results + runs(result, "e", [0.95, None]))
+    group, accuracy = found.groups[0], found.rank
+    assert (group.best(accuracy), group.second(accuracy)) == ({"a", "b"}, {"c"})
+    alone = table(runs(result, "a", [0.9]) + runs(result, "b", [0.9])).groups[0]
+    assert (alone.best(accuracy), alone.second(accuracy)) == ({"a", "b"}, frozenset())
+    assert table(runs(result, "a", [0.9])).groups[0].second(accuracy) == frozenset()
+
+
+def test_noise_has_its_family_and_rate(result) -> None:
+    made = result("ce", noise="symmetric:0.4")
+    made["noise"]["nominal_rate"] = 0.4
+    group = table([made]).groups[0]
+    assert (group.family, group.rate) == ("symmetric", 0.4)
+
+
+@pytest.mark.parametrize("task", COLUMNS_OF)
+def test_every_rule_that_selects_an_epoch_is_shown_side_by_side(task: str) -> None:
+    headline = TASKS[task].headline
+    assert COLUMNS_OF[task][1][:4] == tuple(f"{rule}/{headline}" for rule in ("selected", "last", "last_k", "best"))
+
+
+def test_a_comparison_knows_its_task_and_compares_over_conditions(result) -> None:
+    found = table([result(m, noise=f"symmetric:{c}") for m in ("ce", "gce") for c in range(6)])
+    assert found.task == "classification"
+    assert found.overall is not None and found.overall.groups == tuple(range(6))
+    asked = table([result(m, noise=f"symmetric:{c}") for m in "abc" for c in range(6)], posthoc="wilcoxon-holm").overall
+    assert asked is not None and asked.posthoc == "wilcoxon-holm"
+
+
+@pytest.mark.perf
+def test_five_thousand_runs_take_seconds(result) -> None:
+    rng = random.Random(0)
+    rows = flatten_all([result(f"m{m}", s, rng.random(), noise=f"symmetric:{c}") for m in range(20) for c in range(50) for s in range(5)])
+    for row in rows:
+        row.update({c.key: rng.random() for c in COLUMNS_OF["classification"][0]})
+    start = time.perf_counter()
+    assert len(compare(rows).groups) == 50
+    assert time.perf_counter() - start < 10

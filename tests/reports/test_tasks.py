@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmark.cli.results import print_comparison
+from benchmark.cli.report import print_board
 from benchmark.errors import BenchmarkError
 from benchmark.spec import PluginSpec, RunSpec, protocol
+from reports.board import build
 from reports.columns import COLUMNS_OF, column
 from reports.formats import render
 from reports.rows import flatten, flatten_all
@@ -59,10 +61,10 @@ def test_masks_are_ranked_by_dice_against_their_own_baseline() -> None:
 def test_distances_are_pixels_and_shares_are_percent() -> None:
     found = compare(flatten_all([of_masks("seg_ce", hd95=3.25), of_masks("seg_cl", 0, 0.9, hd95=None)]))
     lines = {line.split("|")[1].strip().replace("\\", ""): line for line in render(found, "md").splitlines() if line.startswith("| ")}
-    assert [cell.strip() for cell in lines["method"].split("|")[3:8]] == ["Dice sel", "Dice last", "Dice best†", "HD95 px", "surface Dice"]
-    assert [cell.strip(" *") for cell in lines["seg_ce"].split("|")[3:8]] == ["80.0", "80.0", "80.0", "3.250", "70.0"]
-    assert lines["seg_cl"].split("|")[6].strip() == "–"
-    assert [cell.strip(" *") for cell in lines["seg_ce"].split("|")[11:12]] == ["80.0 → 90.0"]
+    assert [cell.strip() for cell in lines["method"].split("|")[3:8]] == ["Dice sel", "Dice last", "Dice last k", "Dice best†", "HD95 px"]
+    assert [cell.strip(" *") for cell in lines["seg_ce"].split("|")[3:9]] == ["80.0", "80.0", "80.0", "80.0", "3.250", "70.0"]
+    assert lines["seg_cl"].split("|")[7].strip() == "–"
+    assert [cell.strip(" *") for cell in lines["seg_ce"].split("|")[12:13]] == ["80.0 → 90.0"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_lower_distances_rank_first() -> None:
 
 
 def printed(results: list[dict[str, Any]], fmt: str, capsys: pytest.CaptureFixture[str], **options: Any) -> str:
-    print_comparison([{**each, "stale": False} for each in results], fmt, **options)
+    print_board(build(flatten_all(results), **options), fmt)
     return capsys.readouterr().out
 
 
@@ -108,18 +110,22 @@ def test_each_task_has_tables_of_its_own(result, capsys: pytest.CaptureFixture[s
     assert text == printed([result("hsa"), of_masks("seg_cl"), of_masks(), result("ce")], fmt, capsys)
 
 
-@pytest.mark.parametrize(
-    ("fmt", "options"), [("json", {}), ("csv", {}), ("table", {"rank_by": "last/dice"}), ("md", {"columns": ["last/dice"]})]
-)
-def test_what_one_table_must_hold_asks_for_the_task(result, fmt: str, options: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_machines_get_all_tasks_at_once(result, capsys: pytest.CaptureFixture[str]) -> None:
+    both = [of_masks(), result("ce")]
+    found = json.loads(printed(both, "json", capsys))["tasks"]
+    assert {task: [row["method"] for row in one["runs"]] for task, one in found.items()} == {
+        "classification": ["ce"],
+        "segmentation": ["seg_ce"],
+    }
+    lines = list(csv.DictReader(io.StringIO(printed(both, "csv", capsys))))
+    assert [(line["task"], line["selected/accuracy"], line["selected/dice"]) for line in lines] == [
+        ("classification", "0.8", ""),
+        ("segmentation", "", "0.8"),
+    ]
+
+
+@pytest.mark.parametrize("options", [{"rank_by": "last/dice"}, {"compact": ["last/dice"]}])
+def test_a_chosen_metric_asks_for_the_task(result, options: dict[str, Any]) -> None:
     with pytest.raises(BenchmarkError) as told:
-        printed([of_masks(), result("ce")], fmt, capsys, **options)
+        build(flatten_all([of_masks(), result("ce")]), **options)
     assert str(told.value) == "these runs are of classification and segmentation, whose metrics are others; choose one with --task"
-    assert capsys.readouterr().out == ""
-
-
-def test_a_selection_of_one_task_is_enough(result, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    found = json.loads(printed([of_masks(), result("ce")], "json", capsys, methods=["seg_ce"]))
-    assert [row["task"] for row in found["runs"]] == ["segmentation"]
-    print_comparison([{**of_masks(), "stale": False}], "csv", out=tmp_path / "table.csv", rank_by="last/dice")
-    assert "last/dice" in (tmp_path / "table.csv").read_text().splitlines()[0]

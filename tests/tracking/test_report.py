@@ -49,19 +49,25 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return printed.err
 
 
+def numbers(text: str) -> str:
+    """A report without the lines that say by which command and from where it was made."""
+    if text.startswith("{"):
+        found = json.loads(text)
+        assert found.pop("provenance")["hosts"]
+        return json.dumps(found)
+    return "\n".join(line for line in text.splitlines() if not line.lstrip("-% ").startswith(("made by ", "read: ")))
+
+
 @pytest.mark.parametrize("fmt", ["table", "json", "csv", "md", "latex"])
-def test_it_is_the_report_from_files_to_the_byte(mirrored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fmt: str) -> None:
+def test_it_is_the_report_from_files_to_the_byte(mirrored: Path, capsys: pytest.CaptureFixture[str], fmt: str) -> None:
     texts = []
     for source in ("files", "mlflow"):
-        words = ["report", "--runs", str(mirrored), "--from", source, "--format", fmt]
-        assert main(words) == 0
+        assert main(["report", "--runs", str(mirrored), "--from", source, "--format", fmt]) == 0
         printed = capsys.readouterr()
         assert printed.err == ""
-        assert main([*words, "--out", str(tmp_path / source)]) == 0
-        assert capsys.readouterr().out == ""
-        texts.append((printed.out, (tmp_path / source).read_bytes()))
+        texts.append(numbers(printed.out))
     assert texts[0] == texts[1]
-    assert "coteaching" in texts[0][0] and ("73.3" in texts[0][0] or "0.733" in texts[0][0])  # mean of 0.7, 0.733, 0.767
+    assert "coteaching" in texts[0] and ("73.3" in texts[0] or "0.733" in texts[0])  # mean of 0.7, 0.733, 0.767
 
 
 def test_results_are_the_files_content(mirrored: Path) -> None:
@@ -73,7 +79,7 @@ def test_results_are_the_files_content(mirrored: Path) -> None:
 def test_choices_work_alike(mirrored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["report", "--runs", str(mirrored), "--from", "mlflow", "--format", "json"]
     assert main([*words, "--methods", "ce", "--seeds", "0,1"]) == 0
-    assert sorted(run["seed"] for run in json.loads(capsys.readouterr().out)["runs"]) == [0, 1]
+    assert sorted(run["seed"] for run in json.loads(capsys.readouterr().out)["tasks"]["classification"]["runs"]) == [0, 1]
     assert main([*words, "--task", "bags"]) == 2
     assert capsys.readouterr().err == "error: no finished runs of bags in the MLflow store; leave --task out\n"
 
@@ -115,7 +121,7 @@ def test_single_bad_runs_are_left_out_with_a_line_each(
     }
     for line, (key, why) in zip(said, expected.items(), strict=True):
         assert line.startswith(f"warning: run {key} was left out: {why}")
-    assert {run["run_key"] for run in json.loads(printed.out)["runs"]} == {path.name for path in files[5:]}
+    assert {run["run_key"] for run in json.loads(printed.out)["tasks"]["classification"]["runs"]} == {path.name for path in files[5:]}
 
 
 def place(database: Path, run: Any, folder: Path) -> None:
@@ -215,7 +221,7 @@ def test_files_that_lie_elsewhere_are_not_read(
     printed = capsys.readouterr()
     expected = f"its files lie at {first.as_uri()}, which is not part of this store"
     assert printed.err == f"warning: run {first.name} was left out: {expected}\n"
-    assert first.name not in {run["run_key"] for run in json.loads(printed.out)["runs"]}
+    assert first.name not in {run["run_key"] for run in json.loads(printed.out)["tasks"]["classification"]["runs"]}
 
 
 def test_no_store_an_empty_one_and_a_dead_server(

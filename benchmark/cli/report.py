@@ -1,0 +1,327 @@
+"""``report``: the comparison of finished runs as a table, or as a folder with the leaderboard; ``report diff``: what changed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.cli.options import FORMATS, DataRoot, Format, Plugins, Runs, TrackingUri, check_choice, parse_seeds, registry_of
+from benchmark.cli.output import aside, note, warnings_shown, write, write_rich
+from benchmark.cli.results import Names, existing_store, is_stale
+from benchmark.cli.run_groups import check_free, names_of
+from benchmark.errors import BenchmarkError
+from benchmark.tasks import TASKS
+
+if TYPE_CHECKING:
+    from benchmark.registry import Registry
+    from benchmark.store import RunStore
+    from reports.board import Board
+    from reports.filters import Filter
+    from reports.paired import Paired
+    from reports.rows import Row
+
+SOURCES = ("files", "mlflow")
+POSTHOC = ("nemenyi", "wilcoxon-holm")
+OURS = re.compile(r"(leaderboard|compare)\.(html|md|csv|json|tex)|figures")
+FIGURES = re.compile(r"[A-Za-z0-9._-]+\.(svg|png)")
+"""All that ``--out`` writes: what else lies in its folder is somebody's."""
+MOST_SUSPECTS = 100
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this module."""
+    group = typer.Typer(help="Compare the runs of a folder: tables, statistics, the leaderboard page.", no_args_is_help=False)
+    group.callback(invoke_without_command=True)(report)
+    group.command("diff")(diff)
+    app.add_typer(group, name="report")
+
+
+def report(
+    context: typer.Context,
+    *,
+    runs: Runs = Path("runs"),
+    fmt: Format = "table",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write leaderboard.html, .md, .csv, .json, .tex and figures there.", show_default=False),
+    ] = None,
+    methods: Names = None,
+    datasets: Names = None,
+    noise: Names = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", metavar="SEEDS", help="Only these, e.g. 0-4.", show_default=False)] = None,
+    condition: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", metavar="TEXT", help="Only runs for which it holds: 'dataset == \"tissue\" and rate <= 0.4'.", show_default=False
+        ),
+    ] = None,
+    pair: Annotated[
+        str | None,
+        typer.Option(
+            "--compare", metavar="LIST", help="Paired differences of the first to the others: hsa,coteaching.", show_default=False
+        ),
+    ] = None,
+    rank_by: Annotated[
+        str | None,
+        typer.Option(
+            "--rank-by",
+            metavar="METRIC",
+            help="Metric that ranks the methods. Default: selected/accuracy, of masks selected/dice.",
+            show_default=False,
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="METRICS", help="Show these, e.g. last/accuracy,detection/f1.", show_default=False)
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="NAME",
+            help="Method that the others are set against. Default: ce, of masks seg_ce, of bags mil_mean.",
+            show_default=False,
+        ),
+    ] = None,
+    posthoc: Annotated[str, typer.Option("--posthoc", metavar="TEST", help=f"After Friedman's test: {' or '.join(POSTHOC)}.")] = POSTHOC[0],
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task", metavar="TASK", help="Only runs of this kind of labels: classification, segmentation, bags.", show_default=False
+        ),
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--from", metavar="SOURCE", help="Where results are read: files, of --runs, or mlflow, their mirror.")
+    ] = "files",
+    trials: Annotated[bool, typer.Option("--trials", help="Also the settings that searches have tried.")] = False,
+    gallery: Annotated[
+        int, typer.Option("--gallery", min=0, max=MOST_SUSPECTS, metavar="N", help="Suspicious samples a condition on the page.")
+    ] = 12,
+    data_root: DataRoot = None,
+    tracking_uri: TrackingUri = None,
+    plugin: Plugins = None,
+) -> int:
+    """Compare the runs of a folder, or of its mirror in MLflow.
+
+    Prints tables, or with --out writes the leaderboard. "report diff OLD NEW" says what changed between two folders of runs.
+    """
+    if context.invoked_subcommand is not None:
+        return 0
+    check_choice("--format", fmt, FORMATS)
+    check_choice("--from", source, SOURCES)
+    check_choice("--posthoc", posthoc, POSTHOC)
+    if task is not None:
+        check_choice("--task", task, TASKS)
+    if out is not None:
+        _check_out(out, fmt)
+    wanted = None if seeds is None else parse_seeds(seeds)
+    chosen = _filter(condition)
+    compared = _compared(pair)
+    registry = registry_of(plugin)
+    results = _of_task(_wanted_results(source, runs, tracking_uri, trials, registry), task, source, runs)
+    if baseline is not None:  # a default may be absent: there are no differences then
+        plans = [row["spec"] for row in results]
+        check_choice("--baseline", baseline, {str(s["method"]["name"]) for s in plans} | set(filter(None, map(_method_label, plans))))
+    names = {"methods": names_of(methods), "datasets": names_of(datasets), "noise": names_of(noise)}
+    rows = _rows(results, names, wanted, chosen)
+    from reports.board import build, provenance_of
+
+    said = [f"{kind} {', '.join(values)}" for kind, values in names.items() if values]
+    said += [f"seeds {seeds}"] if seeds else []
+    said += [condition.strip()] if condition else []
+    origin = provenance_of(rows, _command(context), str(runs) if source == "files" else "MLflow", said)
+    options: dict[str, Any] = {"rank_by": rank_by, "baseline": baseline, "seeds": wanted, "compact": names_of(columns), "posthoc": posthoc}
+    board = build(rows, provenance=origin, **options)
+    pairs = _pairs(board, compared) if compared else None
+    if out is None:
+        print_board(board, fmt) if pairs is None else _print_pairs(pairs, fmt)
+        return 0
+    from benchmark.files import default_data_root
+    from benchmark.store import RunStore
+    from reports.board_files import write_board
+
+    folders = RunStore(runs) if runs.is_dir() else None
+    with aside(), warnings_shown():
+        written = write_board(board, out, folders, registry, data_root or default_data_root(), gallery)
+        written += [] if pairs is None else _write_pairs(pairs, out)
+    for path in written:
+        note(f"written: {path}")
+    return 0
+
+
+def diff(
+    *,
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A folder of runs, or a leaderboard.json.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The same, later.")],
+    fmt: Format = "table",
+) -> int:
+    """Say what changed between two states of a runs folder.
+
+    Cells that came or went, numbers that changed, and how the ranking did. Each state is a folder, or what a report wrote of one.
+    """
+    check_choice("--format", fmt, FORMATS)
+    from reports.changes import changes
+    from reports.changes_tables import in_short, render, rich_tables
+    from reports.states import read_state
+
+    found = changes(read_state(old), read_state(new))
+    if fmt == "table":
+        write_rich(lambda width: rich_tables(found), in_short(found))
+    else:
+        write(render(found, fmt))
+    return 0
+
+
+def print_board(board: Board, fmt: str) -> None:
+    """The tables of a board, in one of :data:`~benchmark.cli.options.FORMATS`."""
+    from reports.board_formats import BOARD_FORMATS, rich_board
+
+    if fmt == "table":
+        write_rich(lambda width: rich_board(board, width))
+    else:
+        write(BOARD_FORMATS[fmt](board))
+
+
+def _pairs(board: Board, methods: Sequence[str]) -> Paired:
+    """The first method against the others, by the metric that ranks."""
+    from reports.paired import paired
+
+    if len(board.chapters) > 1:
+        raise BenchmarkError(f"--compare: these runs are of {' and '.join(c.task for c in board.chapters)}; choose one with --task")
+    comparison = board.chapters[0].comparison
+    return paired(comparison.runs, methods, comparison.rank.key)
+
+
+def _print_pairs(pairs: Paired, fmt: str) -> None:
+    from reports.paired_tables import render, rich_tables
+
+    if fmt == "table":
+        write_rich(lambda width: rich_tables(pairs, width))
+    else:
+        write(render(pairs, fmt))
+
+
+def _write_pairs(pairs: Paired, folder: Path) -> list[Path]:
+    from benchmark.files import atomic_write_text
+    from reports.paired_tables import render
+
+    texts = {
+        folder / f"compare.{end}": render(pairs, fmt) for end, fmt in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))
+    }
+    for path, text in texts.items():
+        atomic_write_text(path, text)
+    return list(texts)
+
+
+def _check_out(out: Path, fmt: str) -> None:
+    """Refuse a place for files before anything is computed."""
+    if fmt != "table":
+        raise BenchmarkError(f"--out writes every format; leave --format {fmt} out, or print one: report --format {fmt} > FILE")
+    if out.is_file():
+        raise BenchmarkError(f"--out {out} is a file; give a folder, or print one table: report --format md > {shlex.quote(str(out))}")
+    check_free(out, OURS)
+    check_free(out / "figures", FIGURES)
+
+
+def _filter(text: str | None) -> Filter | None:
+    if text is None:
+        return None
+    from reports.filters import parse_filter
+
+    return parse_filter(text)
+
+
+def _compared(text: str | None) -> list[str]:
+    """The methods of ``--compare``."""
+    names = names_of(text) or []
+    if text is not None and len(set(names)) < 2:
+        raise BenchmarkError(f"--compare '{text}' names one method; name two or more, the first is set against the others")
+    return list(dict.fromkeys(names))
+
+
+def _wanted_results(source: str, runs: Path, tracking_uri: str | None, trials: bool, registry: Registry) -> list[dict[str, Any]]:
+    """All results with their staleness, without those that only a search has asked for."""
+    found = _results(source, runs, tracking_uri)
+    results = [{**row, "stale": is_stale(row, registry)} for row in found if trials or not _only_a_trial(row)]
+    if not results:
+        raise BenchmarkError("these runs are all trials of searches; add --trials to see them, or give the sweep command again")
+    return results
+
+
+def _of_task(results: list[dict[str, Any]], task: str | None, source: str, runs: Path) -> list[dict[str, Any]]:
+    if task is None:
+        return results
+    kept = [row for row in results if (row.get("data") or {}).get("task", "classification") == task]
+    if not kept:
+        place = f"{runs}; see: python -m benchmark status --runs {runs}" if source == "files" else "the MLflow store; leave --task out"
+        raise BenchmarkError(f"no finished runs of {task} in {place}")
+    return kept
+
+
+def _rows(
+    results: Sequence[Mapping[str, Any]], names: Mapping[str, list[str] | None], seeds: list[int] | None, chosen: Filter | None
+) -> list[Row]:
+    """Flat rows of what was asked for."""
+    from reports.rows import flatten_all, select
+
+    rows = select(flatten_all(results), seeds=seeds, **names)
+    if chosen is None:
+        return rows
+    kept = chosen.keep(rows)
+    if not kept:
+        raise BenchmarkError(f"--filter '{chosen.text}': none of {len(rows)} runs; see: python -m benchmark report --format csv")
+    return kept
+
+
+def _results(source: str, runs: Path, tracking_uri: str | None) -> list[dict[str, Any]]:
+    """The contents of ``result.json`` of all runs, sorted by key, those of trials with ``named``; BenchmarkError if there are none."""
+    if source == "mlflow":
+        from benchmark.tracking import read_results
+
+        with warnings_shown():
+            return read_results(runs, tracking_uri)
+    if tracking_uri is not None:
+        raise BenchmarkError("--tracking-uri says nothing of files; add --from mlflow, or leave it out")
+    store = existing_store(runs)
+    results = list(store.rows())
+    if not results:
+        raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
+    return [{**row, "named": _is_named(store, row["run_key"])} if _is_trial(row) else row for row in results]
+
+
+def _is_trial(result: Mapping[str, Any]) -> bool:
+    from benchmark.spec import is_trial
+
+    spec = result.get("spec")
+    return isinstance(spec, dict) and is_trial(spec)
+
+
+def _is_named(store: RunStore, key: str) -> bool:
+    """Whether a command has asked for a trial by name since: its spec.json says so, which is no trial's then."""
+    from benchmark.spec import is_trial
+
+    try:
+        return not is_trial(store.spec(key).to_dict())
+    except BenchmarkError:
+        return False
+
+
+def _only_a_trial(result: Mapping[str, Any]) -> bool:
+    """Whether nobody but a search has asked for this run."""
+    return _is_trial(result) and not result["named"]
+
+
+def _method_label(spec: Mapping[str, Any]) -> str | None:
+    return (spec.get("labels") or {}).get("method")
+
+
+def _command(context: typer.Context) -> str:
+    """The command as typed, without passwords."""
+    from benchmark.tracking.command import masked_arguments
+
+    words = context.find_root().obj
+    return shlex.join(["python", "-m", "benchmark", *masked_arguments(words if isinstance(words, list) else ["report"])])
