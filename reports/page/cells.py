@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from benchmark.html_page import text
 from reports.columns import Column
@@ -101,8 +102,8 @@ def share_or_number(value: float, column: Column) -> str:
 
 
 def badges(entry: Entry, group: Group) -> str:
-    """What a reader must know of a row before believing it, in words."""
-    found = [(mark, "warn" if mark.startswith(WARNINGS) else "") for mark in marks(entry, group)]
+    """What a reader must know of a row before believing it, in words; what is not separable from the best has its sign at the rank."""
+    found = [(mark, "warn" if mark.startswith(WARNINGS) else "") for mark in marks(replace(entry, close=None), group)]
     return "".join(f'<span class="badge{kind and " " + kind}">{text(mark)}</span>' for mark, kind in found)
 
 

@@ -90,7 +90,7 @@ def test_cells_say_mean_sd_interval_and_which_is_best(result) -> None:
     assert '<td data-value="0.891" title="95 % interval 88.1 to 90.1, n = 2"><u>89.1</u>' in row(html, "gce")
     assert '<td data-value="0.881" title="95 % interval 87.1 to 89.1, n = 2">88.1 <small>' in row(html, "elr")
     assert '<td data-value="2">2 <abbr title="not separable from the best">≈</abbr></td>' in row(html, "gce")
-    assert "≈" not in row(html, "ce") + row(html, "elr")
+    assert "≈" not in row(html, "ce") + row(html, "elr") and "badge" not in row(html, "gce") and html.count("≈ not separable from") == 1
 
 
 def test_marks_stand_beside_the_name_in_words(result) -> None:
@@ -142,6 +142,12 @@ def test_the_sentence_of_the_tests(result) -> None:
         "Average ranks over 6 conditions. Friedman: statistic 23.10, p < 0.001; post-hoc: nemenyi, critical difference 1.35 of a rank. "
         "Not separable from each other: ce, gce."
     )
+
+
+def test_where_nothing_can_be_ranked_nobody_is_incomplete(result) -> None:
+    html = page(board_of([result(method, seed, solvable=False) for method in ("ce", "gce") for seed in (0, 1)]))
+    assert "data-flags" not in row(html, "ce") and '<span class="badge warn">unsolvable</span>' in row(html, "ce")
+    assert "so there is no ranking" in html
 
 
 # ----------------------------------------------------------------------------------------------------------------- details
