@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.html_page import LARGEST_WEBP, POLICY, document, encoded, image, one_line, paragraphs, section, text
+from benchmark.html_page import LARGEST_WEBP, POLICY, document, encoded, image, one_line, paragraphs, policy, section, text
 
 ReadPage = Callable[[str], Any]
 """Reads and checks a page; see conftest.py."""
@@ -43,6 +45,21 @@ def test_nothing_may_be_loaded_and_there_is_a_style_for_each_place(read_page: Re
     assert "prefers-color-scheme: dark" in whole and "@media print" in whole and ":focus-visible" in whole
     assert whole.index("@media print") < whole.index("margin: 7px")  # a page's own style has the last word
     read_page(document("", [], ""))  # nothing to say is no error
+
+
+def test_a_page_has_no_script_or_the_one_that_its_policy_names() -> None:
+    code = "document.title = '<é>';"
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    whole = document("a", [], "", script=code, top="<p>first</p>")
+    assert f"{POLICY}; script-src 'sha256-{digest}'\"" in whole and f"<script>{code}</script>\n</head>" in whole
+    assert whole.index("<p>first</p>") < whole.index("<h1>")
+    assert policy() == POLICY and "script" not in document("a", [], "")
+
+
+@pytest.mark.parametrize("code", ["a('</SCRIPT>')", "a('<!--')", "a\r\nb", "\0"])
+def test_a_script_that_a_browser_would_read_otherwise_is_refused(code: str) -> None:
+    with pytest.raises(ValueError, match="must hold no </script"):
+        document("a", [], "", script=code)
 
 
 @pytest.mark.parametrize(

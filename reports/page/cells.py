@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from benchmark.html_page import text
 from reports.columns import Column
@@ -11,7 +12,7 @@ from reports.published import Published
 from reports.tables import Comparison, Entry, Group, Summary
 from reports.wording import NOTHING, cell, marks, number
 
-__all__ = ["BEFORE", "CLOSE", "badges", "data_cell", "head_cell", "off", "published", "rank_cell", "share_or_number"]
+__all__ = ["BEFORE", "CLOSE", "badges", "data_cell", "head_cell", "meanings", "off", "published", "rank_cell", "share_or_number"]
 
 CLOSE = "≈"
 """Stands beside what cannot be told from the best."""
@@ -46,12 +47,25 @@ def off(comparison: Comparison) -> list[int]:
 
 def head_cell(column: Column, ranks: bool) -> str:
     """The head of a metric's column. ranks: the rows are ranked by it."""
-    group = column.key.partition("/")[0]
-    words = [column.key, *([RULES[group]] if group in RULES else []), f"{'higher' if column.higher_is_better else 'lower'} is better"]
-    words += ["ranks the rows"] if ranks else []
     first = "down" if column.higher_is_better else "up"
     title = f"{column.title}{DAGGER if column.oracle else ''}"
-    return f'<th scope="col" data-first="{first}" title="{text("; ".join(words))}"{" class=ranks" if ranks else ""}>{text(title)}</th>'
+    return (
+        f'<th scope="col" data-first="{first}" title="{text(_meaning(column, ranks))}"{" class=ranks" if ranks else ""}>{text(title)}</th>'
+    )
+
+
+def meanings(comparison: Comparison) -> str:
+    """What every column says, for those who have no pointer to rest on its head."""
+    words = ((column, _meaning(column, column.key == comparison.rank.key)) for column in comparison.columns)
+    lines = "".join(f"<div><dt>{text(column.title)}</dt><dd>{text(told)}</dd></div>" for column, told in words)
+    return f'<details class="fold"><summary>What the columns say</summary><dl class="meanings">{lines}</dl></details>'
+
+
+def _meaning(column: Column, ranks: bool) -> str:
+    group = column.key.partition("/")[0]
+    words = [column.key, *([RULES[group]] if group in RULES else []), f"{'higher' if column.higher_is_better else 'lower'} is better"]
+    words += ["needs the truth"] if column.oracle else []
+    return "; ".join([*words, "ranks the rows"] if ranks else words)
 
 
 def rank_cell(entry: Entry) -> str:
@@ -73,7 +87,7 @@ def data_cell(entry: Entry, column: Column, best: Iterable[str], runner_up: Iter
         shown = f"<b>{shown}</b>"
     elif entry.method in runner_up:
         shown = f"<u>{shown}</u>"
-    shown += f" <small>±{text(rest)}</small>" if spread else ""
+    shown += f" <small>± {text(rest)}</small>" if spread else ""
     told = ""
     if summary.low is not None and summary.high is not None:
         low, high = (share_or_number(value, column) for value in (summary.low, summary.high))
@@ -88,8 +102,8 @@ def share_or_number(value: float, column: Column) -> str:
 
 
 def badges(entry: Entry, group: Group) -> str:
-    """What a reader must know of a row before believing it, in words."""
-    found = [(mark, "warn" if mark.startswith(WARNINGS) else "") for mark in marks(entry, group)]
+    """What a reader must know of a row before believing it, in words; what is not separable from the best has its sign at the rank."""
+    found = [(mark, "warn" if mark.startswith(WARNINGS) else "") for mark in marks(replace(entry, close=None), group)]
     return "".join(f'<span class="badge{kind and " " + kind}">{text(mark)}</span>' for mark, kind in found)
 
 

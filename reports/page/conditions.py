@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from benchmark.html_page import text
 from reports.board import Chapter
 from reports.escape import one_line
-from reports.page.cells import badges, data_cell, head_cell, published, rank_cell
+from reports.page.cells import CLOSE, badges, data_cell, head_cell, published, rank_cell
 from reports.page.details import data_of
 from reports.page.pictures import gallery
 from reports.tables import Comparison, Entry, Group
@@ -21,7 +21,7 @@ def condition(chapter: Chapter, position: int, number: int, colours: Mapping[str
 
     Args:
         position: of the group. number: of the chapter on the page, from 1.
-        colours: method → hexadecimal colour.
+        colours: method → CSS colour.
     """
     comparison, group = chapter.comparison, chapter.comparison.groups[position]
     name = f"c{number}-{position}"
@@ -59,7 +59,7 @@ def _table(comparison: Comparison, group: Group, name: str, colours: Mapping[str
         cells.append(f'<td data-value="{len(entry.seeds)}">{len(entry.seeds)}</td>')
         cells += [data_cell(entry, column, best[column.key], runner_up[column.key]) for column in comparison.columns]
         cells += [published(entry.published, comparison.columns)] if printed else []
-        flags = " ".join([*(["incomplete"] if entry.rank is None else []), *(["oracle"] if entry.oracle else [])])
+        flags = " ".join([*(["incomplete"] if entry.rank is None and group.solvable else []), *(["oracle"] if entry.oracle else [])])
         about = f' data-flags="{flags}"' if flags else ""
         rows.append(f'<tr data-row="{place}" data-plugin="{text(entry.plugin)}"{about}>{"".join(cells)}</tr>')
     label = text(f"Results: {name}")
@@ -81,6 +81,8 @@ def _notes(comparison: Comparison, group: Group) -> str:
     lines = footer(comparison, group)
     known = len(group.differences)
     plain, folded = (lines[: -known - 1], lines[-known - 1 :]) if known else (lines, [])
+    if any(entry.close for entry in group.entries):
+        plain.append(f"{CLOSE} not separable from the best: the simultaneous 95 % interval of its paired difference to the best holds zero")
     sources = dict.fromkeys(f"{f.source}: {f.protocol}" for entry in group.entries for f in entry.published)
     plain += [f"published: {source}" for source in sources]
     parts = "".join(f"<li>{text(line)}</li>" for line in plain)

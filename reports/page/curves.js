@@ -40,7 +40,7 @@ function confusionMatrix(row) {
   const K = counts.length, totals = counts.map((line) => line.reduce((sum, value) => sum + value, 0) || 1);
   const name = (place) => classes[place] ?? String(place);
   const right = counts.reduce((sum, line, place) => sum + line[place], 0) / totals.reduce((sum, value) => sum + value, 0);
-  const left = 86, top = 6, side = (WIDE - left - 4) / K, high = top + side * K + 62;
+  const left = 92, top = 6, side = Math.min(30, (WIDE - left - 4) / K), high = top + side * K + 72;
   const worst = (row.top ?? []).slice(0, 1).map(([from, to, share]) => `; most frequent: ${name(from)} taken for ${name(to)} ${percent(share)}`);
   const says = `${percent(right)} of ${totals.reduce((sum, value) => sum + value, 0)} test samples on the diagonal${worst}`;
   return card({ title: "Confusion matrix", note: `% of the true class, ${seedsOf(row)}`, says }, (svg) => {
@@ -62,7 +62,7 @@ function confusionMatrix(row) {
         svg.append(ink);
       });
     });
-    svg.append(shape("text", { x: (left + WIDE) / 2, y: high - 2, "text-anchor": "middle" }, "predicted class"));
+    svg.append(shape("text", { x: left + (side * K) / 2, y: high - 2, "text-anchor": "middle" }, "predicted class"));
     svg.append(shape("text", { transform: `rotate(-90) translate(${-(top + side * K / 2)} 9)`, "text-anchor": "middle" }, "true class"));
   }, high);
 }

@@ -19,7 +19,8 @@ def gallery(found: Gallery | None) -> str:
     voters = f"of {found.n} at seed {found.seed}, by the votes of {len(found.methods)} methods: {', '.join(found.methods)}"
     note = f"<p>{text(found.note)}</p>" if found.note else ""
     figures = "\n".join(_figure(suspect) for suspect in found.suspects)
-    return f'<details class="fold gallery"><summary>{title}</summary><p>{text(voters)}</p>{note}<div class="pictures">\n{figures}\n</div></details>'
+    inner = f'<p>{text(voters)}</p>{note}<div class="pictures">\n{figures}\n</div>'
+    return f'<details class="fold gallery"><summary>{title}</summary>{inner}</details>'
 
 
 def _figure(suspect: Suspect) -> str:

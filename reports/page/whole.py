@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,7 +12,7 @@ from benchmark.html_page import document, image, text
 from reports import style
 from reports.board import Board, Chapter, Provenance
 from reports.escape import DAGGER
-from reports.page.cells import BEFORE, CLOSE, off
+from reports.page.cells import BEFORE, CLOSE, meanings, off
 from reports.page.conditions import condition
 from reports.page.standings import standings
 
@@ -22,6 +23,14 @@ SCRIPTS = ("theme.js", "sorting.js", "filters.js", "charts.js", "curves.js", "de
 """In the order in which they stand in the one script of the page."""
 LARGEST_SVG = 500_000
 """Bytes; of a larger figure the page has the picture of pixels, if that is smaller."""
+
+
+FIRST_FIGURES = 8
+"""That stand open."""
+WIDEST_IN_COLUMN = 560
+"""Pixels of a figure that shares its row with another."""
+MANY_ROWS = 200
+"""From so many on, a browser lays a table out only when it comes near; before, no reader of screens then finds its rows in Chromium."""
 
 
 class Figure(Protocol):
@@ -46,13 +55,17 @@ def page(board: Board, figures: Sequence[Figure] = ()) -> str:
         board: what it shows. figures: in their order, after the first standings.
     """
     names = {entry.method for chapter in board.chapters for group in chapter.comparison.groups for entry in group.entries}
-    colours, alone = style.colours(sorted(names)), len(board.chapters) == 1
+    # black is the colour of letters, which are light on a dark page
+    colours = {name: "var(--fg)" if look.colour == style.INK else look.colour for name, look in style.looks(sorted(names)).items()}
+    alone = len(board.chapters) == 1
     parts = [_summary(board, len(names)), '<div class="columns">', _navigation(board, bool(figures))]
     parts.append('<div class="content" id="content" tabindex="-1">')
     for number, chapter in enumerate(board.chapters, 1):
         title = "Overall" if alone else f"Overall: {_title(chapter)}"
         parts.append(standings(chapter.comparison, number, title, colours))
-    parts += [_figures(figures), '<div class="explorer"><div class="tools" id="tools"></div>']
+    rows = sum(len(group.entries) for chapter in board.chapters for group in chapter.comparison.groups)
+    explorer = f'<div class="explorer{" many" if rows >= MANY_ROWS else ""}">'
+    parts += [_figures(figures), explorer, '<div class="tools" id="tools"></div>']
     for number, chapter in enumerate(board.chapters, 1):
         parts.append(_chapter(chapter, number, colours, "Conditions" if alone else _title(chapter)))
     if not any(chapter.comparison.groups for chapter in board.chapters):
@@ -120,12 +133,13 @@ def _chapter(chapter: Chapter, number: int, colours: Mapping[str, str], title: s
     parts = [
         f'<section class="task" id="t{number}" data-hide="{hide}" data-task="{text(_title(chapter))}" aria-labelledby="ht{number}">',
         f'<h2 id="ht{number}">{text(title)}</h2>',
+        meanings(chapter.comparison) if chapter.comparison.groups else "",
     ]
     for place, (dataset, positions) in enumerate(_by_dataset(chapter).items()):
         parts.append(f'<section class="set" id="s{number}-{place}"><h3><bdi>{text(dataset)}</bdi></h3>')
         parts += [condition(chapter, position, number, colours) for position in positions]
         parts.append("</section>")
-    return "\n".join([*parts, "</section>"])
+    return "\n".join([*filter(None, parts), "</section>"])
 
 
 def _by_dataset(chapter: Chapter) -> dict[str, list[int]]:
@@ -140,18 +154,31 @@ def _title(chapter: Chapter) -> str:
 
 
 def _figures(figures: Sequence[Figure]) -> str:
-    """Each as its svg file, or as the smaller png where that one is huge."""
+    """The first of them, and the others where one asks for them."""
     if not figures:
         return ""
+    shown = [_figure(figure) for figure in figures]
     parts = ['<section class="figures" id="figures" aria-labelledby="hfigures"><h2 id="hfigures">Figures</h2>']
-    for figure in figures:
-        content, media = figure.svg.read_bytes(), "image/svg+xml"
-        if len(content) > LARGEST_SVG and figure.png.stat().st_size < len(content):
-            content, media = figure.png.read_bytes(), "image/png"
-        shown = image(media, content, figure.alt, 'loading="lazy" decoding="async"')
-        caption = f"<b>{text(figure.title)}</b> {text(figure.caption)}"
-        parts.append(f'<figure class="drawn"><div class="card">{shown}</div><figcaption>{caption}</figcaption></figure>')
+    parts += ['<div class="drawings">', *shown[:FIRST_FIGURES], "</div>"]
+    if more := shown[FIRST_FIGURES:]:
+        parts.append(f'<details class="fold"><summary>{len(more)} more figures</summary><div class="drawings">')
+        parts += [*more, "</div></details>"]
     return "\n".join([*parts, "</section>"])
+
+
+def _figure(figure: Figure) -> str:
+    """Its svg file, or the smaller png where that one is huge; as wide as its letters need, beyond a column where they need that."""
+    content, media = figure.svg.read_bytes(), "image/svg+xml"
+    found = re.search(rb'<svg[^>]*? width="([\d.]+)(pt|px)?"', content[:4000])
+    width = round(float(found[1]) * (4 / 3 if found[2] == b"pt" else 1)) if found else WIDEST_IN_COLUMN
+    if len(content) > LARGEST_SVG and figure.png.stat().st_size < len(content):
+        content, media = figure.png.read_bytes(), "image/png"
+    shown = image(media, content, figure.alt, f'loading="lazy" decoding="async" style="--width:{width}px"')
+    caption = f"<b>{text(figure.title)}.</b> {text(figure.caption)}"
+    card = f'<div class="card" tabindex="0" role="group" aria-label="{text(figure.title)}">'  # it scrolls where the screen is narrow
+    return (
+        f'<figure class="drawn{" wide" if width > WIDEST_IN_COLUMN else ""}">{card}{shown}</div><figcaption>{caption}</figcaption></figure>'
+    )
 
 
 def _provenance(found: Provenance) -> str:
@@ -161,4 +188,5 @@ def _provenance(found: Provenance) -> str:
         counted = (f"{text(what)} <small>({many} {'run' if many == 1 else 'runs'})</small>" for what, many in known.items())
         lines.append((name, "<br>".join(counted) or "not known"))
     rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in lines)
-    return f'<section id="provenance" aria-labelledby="hprovenance"><h2 id="hprovenance">Provenance</h2><dl class="facts">{rows}</dl></section>'
+    head = '<section id="provenance" aria-labelledby="hprovenance"><h2 id="hprovenance">Provenance</h2>'
+    return f'{head}<dl class="facts">{rows}</dl></section>'

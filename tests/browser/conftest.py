@@ -84,9 +84,10 @@ class Browser:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> list[str]:
-        """Addresses asked for since the page was opened."""
+        """Addresses that the page has asked for since it was opened."""
         messages = (json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance"))
-        return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+        asked = (m["params"] for m in messages if m["method"] == "Network.requestWillBeSent")
+        return [each["request"]["url"] for each in asked if not each["documentURL"].startswith("chrome:")]  # a new window's own
 
     def wait(self, holds: Callable[[], bool], seconds: float = 3.0) -> None:
         stop = time.monotonic() + seconds

@@ -135,7 +135,7 @@ def test_columns_are_chosen(shown) -> None:
     heads = shown.texts("#c1-0 thead th")
     assert "AUROC" in heads and "acc sel" not in heads
     assert shown.run("return document.querySelectorAll('#c1-0 tbody tr:first-child > *').length") == 4 + 21
-    assert len([c for c in shown.texts("#c1-0 tbody tr:first-child > *")]) == len(heads)
+    assert len(shown.texts("#c1-0 tbody tr:first-child > *")) == len(heads)
     shown.click(".menu .button[type=button]", 1)  # usual
     assert "AUROC" not in shown.texts("#c1-0 thead th")
     assert shown.texts("#c1-0 .ci") == []
@@ -165,6 +165,26 @@ def test_a_row_opens_to_charts_that_tell_their_numbers(shown) -> None:
     shown.press("\ue00c")
     assert shown.run("return document.activeElement.getAttribute('aria-expanded')") == "false"
     assert shown.run("return document.querySelectorAll('.more').length") == 0
+
+
+def test_many_classes_show_the_worst_and_the_most_frequent(chromium, result) -> None:
+    chromium.open(page(make_board(result, classes=[f"class {place}" for place in range(30)], epochs=130)))
+    chromium.click(".toggle")
+    titles = chromium.texts(".chart h5")
+    assert "Most frequent confusionsof the true class, 2 seeds" in titles and not any("matrix" in title for title in titles)
+    assert "Recall by classthe worst 14 of 30, mean and range, 2 seeds" in titles
+    assert "Test accuracy by epochmean and range, dashed: selected, 2 seeds, every 3 epochs" in titles
+    assert len(chromium.texts(".chart ol li")) == 10 and "of 30 classes" in chromium.run(
+        "return document.querySelector('svg[aria-label^=\"Recall\"]').getAttribute('aria-label')"
+    )
+
+
+def test_what_has_no_files_says_so(chromium, result) -> None:
+    board = make_board(result)
+    chromium.open(page(dataclasses.replace(board, chapters=(dataclasses.replace(board.chapters[0], evidence={}, galleries={}),))))
+    chromium.click(".toggle")
+    assert chromium.texts(".more p") == ["There are no files of these runs to draw from."] and chromium.texts(".more svg") == []
+    assert "seeds0, 1" in chromium.texts(".more .told")[0] and chromium.complaints() == []
 
 
 def test_details_stay_with_their_row(shown) -> None:
@@ -237,13 +257,20 @@ def test_everything_that_can_be_used_has_a_name(shown) -> None:
 
 CONTRAST = """
 const pad = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-const rgba = (colour) => { pad.clearRect(0, 0, 1, 1); pad.fillStyle = colour; pad.fillRect(0, 0, 1, 1); return pad.getImageData(0, 0, 1, 1).data; };
+const rgba = (colour) => {
+  pad.clearRect(0, 0, 1, 1); pad.fillStyle = colour; pad.fillRect(0, 0, 1, 1);
+  return pad.getImageData(0, 0, 1, 1).data;
+};
 const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
   .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-const behind = (e) => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor); if (c[3] > 250) return c; } return [255, 255, 255]; };
+const behind = (e) => {
+  for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor); if (c[3] > 250) return c; }
+  return [255, 255, 255];
+};
 const low = [];
 for (const e of document.querySelectorAll('body *')) {
-  if (!e.checkVisibility() || ![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || e.closest('script, title, option')) continue;
+  const own = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim());
+  if (!own || !e.checkVisibility() || e.closest('script, title, option')) continue;
   const look = getComputedStyle(e), ink = rgba(e instanceof SVGElement ? look.fill : look.color);
   const [a, b] = [light(ink), light(behind(e))].sort((x, y) => y - x), ratio = (a + 0.05) / (b + 0.05);
   if (ratio < 4.5) low.push(`${e.tagName} ${e.className?.baseVal ?? e.className} ${ratio.toFixed(2)} ${e.textContent.slice(0, 30)}`);
@@ -283,7 +310,7 @@ def test_the_page_reads_without_its_script(chromium, html) -> None:
     chromium.open(html, script=False)
     try:
         words = chromium.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": "document.body.innerText"})["result"]["value"]
-        assert "symmetric:0.4" in words and "AUROC" in words and "90.5 ±0.7" in words.replace("\u00a0", " ").replace("\n", " ")
+        assert "symmetric:0.4" in words and "AUROC" in words and "90.5 ± 0.7" in words.replace("\u00a0", " ").replace("\n", " ")
         assert "incomplete (1 of 2 seeds)" in words and "Theme" not in words and "Search" not in words
         count = chromium.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": "document.querySelectorAll('button, input').length"})
         assert count["result"]["value"] == 0
