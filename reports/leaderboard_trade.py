@@ -32,7 +32,7 @@ from reports.leaderboard_parts import (
     title_of,
     whole,
     words,
-)  # fmt: skip
+)
 from reports.tables import Comparison, Group
 
 if TYPE_CHECKING:
