@@ -95,9 +95,7 @@ def noise_figures(comparison: Comparison, looks: Mapping[str, style.Look]) -> It
     drawn = [section for section in sections(comparison) if any(_drawable(section, key) for key in keys)]
     for page in pages(drawn, max(MOST_PANELS // len(keys) // ACROSS, 1) * ACROSS):
         every = [name for name in ordered(comparison) if any(section.points(name, key) for section in page for key in keys)]
-        base = [
-            entry.method for section in page for group in section.groups for entry in group.entries if comparison.baseline == entry.method
-        ]
+        base = [name for name in every if name == comparison.baseline] or _settings(comparison, every)
         for part in pages(every, MOST_LINES):
             names = cut([*part, *(name for name in base[:1] if name not in part)])
             others = [name for name in every if name not in names]
@@ -106,6 +104,12 @@ def noise_figures(comparison: Comparison, looks: Mapping[str, style.Look]) -> It
             if others:
                 caption += f" Grey: the {counted(len(others), 'method')} that the other figures name."
             yield Spec("noise", "The metric over the noise rate", caption + cut_note(names), _alt(comparison, page, keys[0], names), draw)
+
+
+def _settings(comparison: Comparison, names: Sequence[str]) -> list[str]:
+    """Those of the plugin that is the baseline."""
+    plugins = {entry.method: entry.plugin for group in comparison.groups for entry in group.entries}
+    return [name for name in names if plugins[name] == comparison.baseline]
 
 
 def _drawable(section: Section, key: str) -> bool:

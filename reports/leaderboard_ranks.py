@@ -88,7 +88,9 @@ def _draw_heat(
     values = np.array([[np.nan if rank is None else rank for rank in (*row, *last)] for row, last in zip(ranks, extra, strict=True)])
     text = [[_number(value, 1 if average and column == len(row) - 1 else 0) for column, value in enumerate(row)] for row in values.tolist()]
     titles = [shorten(label, CONDITION_WIDTH) for label in labels]
-    titles += ["average rank"] if average else []
+    complete = sum(one is not None for one in beside)
+    if average:  # it is over other ranks than those beside it where methods are incomplete
+        titles.append("average rank" if len(average) == worst else f"average rank among the {len(average)} complete")
     left = 0.3 + INCHES_A_CHARACTER * max(len(name) for name in names.values())
     slanted = [LABEL * len(title) for title in titles]
     right = max(reach - CELL[0] * (len(titles) - column - 0.5) for column, reach in enumerate(slanted))
@@ -100,6 +102,8 @@ def _draw_heat(
     _mark_gaps(ax, values)
     if average:
         ax.axvline(len(labels), color="white", linewidth=6)
+        if 0 < complete < len(names):
+            ax.axhline(complete, color="white", linewidth=6)
     ax.set_xticks([column + 0.5 for column in range(len(titles))], titles, rotation=45, ha="left", rotation_mode="anchor", fontsize=7)
     ax.set_yticks([row + 0.5 for row in range(len(names))], list(names.values()), rotation=0, fontsize=7.5)
     ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)

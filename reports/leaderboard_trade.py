@@ -32,7 +32,7 @@ from reports.leaderboard_parts import (
     title_of,
     whole,
     words,
-)  # fmt: skip
+)
 from reports.tables import Comparison, Group
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ def _draw_rules(page: Sequence[Shelf], column: Column, keys: Sequence[str], name
         ax.set_yticks(range(len(rows)), list(names.values()) if number == 0 else [""] * len(rows))
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.margins(x=0.06)
-        ax.locator_params(axis="x", nbins=4)
+        ax.locator_params(axis="x", nbins=4 if len(page) > 1 else 7)
         ax.tick_params(axis="y", length=0)
         if column.percent:
             style.percent_axis(ax.xaxis)

@@ -133,6 +133,13 @@ def test_many_methods_have_bars_and_several_figures() -> None:
     np.testing.assert_allclose(bars[0].get_ydata()[:2], [levels["m22"] - 0.01, levels["m22"] + 0.02])
 
 
+def test_the_baseline_may_be_a_setting_of_its_plugin() -> None:
+    names = [f"m{number:02}" for number in range(12)] + ["ce:lr=0.1"]
+    levels = {name: 0.9 - 0.01 * place for place, name in enumerate(names)}
+    spec = specs([ranked(levels, "none"), ranked(levels, "symmetric:0.2")])["noise-1"]
+    assert [text.get_text() for text in drawn(spec).legends[0].get_texts()] == [*names[:6], "ce:lr=0.1", "6 others"]
+
+
 def test_the_clean_condition_belongs_to_every_noise_of_its_data() -> None:
     both = {"ce": 0.5, "hsa": 0.6}
     made = [
@@ -212,10 +219,33 @@ def test_the_heat_map_shows_every_rank() -> None:
     texts = [text.get_text() for text in axis.texts if text.get_text()]
     assert sorted(texts) == sorted(["2", "1", "1.5", "1", "2", "1.5", "3", "–", "–"])
     assert [label.get_text() for label in axis.get_yticklabels()] == ["hsa", "ce", "elr"]
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["symmetric:0.2", "symmetric:0.4", "average rank"]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["symmetric:0.2", "symmetric:0.4", "average rank among the 2 complete"]
     assert len(axis.patches) == 2 and all(patch.get_hatch() for patch in axis.patches)
     assert "2 conditions of digits · quick" in spec.caption and "n = 3 seeds" in spec.caption and "Hatched" in spec.caption
     assert "is first in 1 of them" in spec.alt
+
+
+def test_averages_of_all_methods_are_called_so() -> None:
+    (axis,) = drawn(specs(RATES, standings({"hsa": 1.25, "ce": 1.75}, groups=(0, 1, 2)))["ranks"]).axes
+    assert [label.get_text() for label in axis.get_xticklabels()][-1] == "average rank"
+    shades = [tuple(colour) for colour in axis.collections[0].get_facecolors()]
+    assert shades[0] == shades[5] != shades[4]  # of hsa and ce, in four columns: rank 2, 1, 1, 1.25, 1, 2, 2, 1.75
+
+
+def test_other_metrics_and_ends() -> None:
+    """Ranked by an error: it joins the rows over noise, and the front falls."""
+    ece = next(column for column in COLUMNS if column.key == "selected/ece")
+
+    def with_error(one: Group, errors: Values) -> Group:
+        return replace(one, entries=tuple(replace(e, values={**e.values, ece.key: Summary(errors[e.method], 0.1, 3)}) for e in one.entries))
+
+    made = [with_error(one, {"ce": 0.3, "hsa": 0.1 * place}) for place, one in enumerate(RATES, 1)]
+    found = {spec.stem.rpartition("-")[2]: spec for spec in figures(replace(chapter(made), comparison=replace(comparison(made), rank=ece)))}
+    axes = drawn(found["noise"]).axes
+    assert [axis.get_ylabel().replace("\n", " ") for axis in axes][2] == "ece, epoch chosen by noisy validation"
+    np.testing.assert_allclose(axes[2].lines[0].get_ydata(), [0.1, 0.2, 0.3])
+    assert axes[2].get_ylim() != axes[0].get_ylim() == axes[1].get_ylim()
+    assert "the front is ce, hsa" not in found["cost"].alt and "hsa" in found["cost"].alt and "Accuracy" in found["rules"].caption
 
 
 def test_long_heat_maps_are_several() -> None:
@@ -339,6 +369,19 @@ def test_hundreds_of_figures_are_not_drawn() -> None:
     assert len(noise) == MOST_FIGURES and "5 more figures of this kind are not drawn" in noise[-1].caption
     (rules,) = [spec for spec in found if "rules" in spec.stem]  # one panel over all
     assert drawn(rules).axes[0].get_title(loc="left") == "all conditions"
+
+
+@pytest.mark.slow
+def test_fifty_conditions_of_twenty_methods(tmp_path: Path) -> None:
+    names = ["ce", *(f"method_{number:02}" for number in range(19))]
+    made = [
+        ranked({name: 0.9 - rate / 2 - 0.01 * ((7 * place + number) % 20) for place, name in enumerate(names)}, noise, f"set {number}")
+        for number in range(10)
+        for rate, noise in [(0.0, "none"), *((rate, f"symmetric:{rate}") for rate in (0.1, 0.2, 0.4, 0.6))]
+    ]
+    found = write(tmp_path, made, standings({name: 1.0 + place for place, name in enumerate(names)}, groups=tuple(range(50))))
+    assert len(found) == 1 + 3 + 4 + 2 + 1
+    assert max(one.svg.stat().st_size for one in found) < 310_000
 
 
 # --------------------------------------------------------------------------------------------------------------- parts
