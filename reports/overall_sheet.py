@@ -7,7 +7,7 @@ from reports.sheet import Sheet
 from reports.tables import Comparison, Summary
 from reports.wording import NOTHING, interval, number, title
 
-__all__ = ["overall_sheet", "standing_marks", "statement", "verdict"]
+__all__ = ["averaged", "conditions", "left_out", "overall_sheet", "standing_marks", "statement"]
 
 
 def overall_sheet(comparison: Comparison) -> Sheet | None:
@@ -18,8 +18,8 @@ def overall_sheet(comparison: Comparison) -> Sheet | None:
     name = f"{comparison.rank.title}{' %' if comparison.rank.percent else ''}"
     rows = tuple(_row(standing, comparison) for standing in overall.standings)
     header = ("method", "average rank", f"mean {name}", "95 % interval", "best in", "marks")
-    heading = f"{comparison.task} over {_conditions(len(overall.groups))}"
-    return Sheet(heading, header, rows, tuple(verdict(comparison, overall)), ("method", "marks"))
+    heading = f"{comparison.task} over {conditions(len(overall.groups))}"
+    return Sheet(heading, header, rows, (averaged(comparison), *statement(overall), *left_out(comparison, overall)), ("method", "marks"))
 
 
 def standing_marks(standing: Standing, comparison: Comparison) -> list[str]:
@@ -30,7 +30,7 @@ def standing_marks(standing: Standing, comparison: Comparison) -> list[str]:
     found += [f"oracle: {'+'.join(told)}"] if told else []
     found += ["tuned"] if any(entry.tuned for entry in entries) else []
     found += ["stale"] if any(entry.stale for entry in entries) else []
-    return found + ([f"incomplete (lacks {_conditions(standing.missing)})"] if standing.missing else [])
+    return found + ([f"incomplete (lacks {conditions(standing.missing)})"] if standing.missing else [])
 
 
 def statement(overall: Overall) -> list[str]:
@@ -39,7 +39,7 @@ def statement(overall: Overall) -> list[str]:
         return [overall.too_few] if overall.too_few else []
     test = overall.friedman
     p = "p < 0.001" if test.p < 0.001 else f"p = {test.p:.3f}"
-    lines = [f"{test.name} over {_conditions(len(overall.groups))}: statistic {test.statistic:.2f}, {p}"]
+    lines = [f"{test.name} over {conditions(len(overall.groups))}: statistic {test.statistic:.2f}, {p}"]
     if overall.critical_difference is not None:
         close = f"average ranks that differ by less than {overall.critical_difference:.2f} are not separable"
         lines.append(f"post-hoc {overall.posthoc}: {close}")
@@ -48,11 +48,14 @@ def statement(overall: Overall) -> list[str]:
     return lines + [f"not separable from each other: {', '.join(clique)}" for clique in overall.cliques]
 
 
-def verdict(comparison: Comparison, overall: Overall) -> list[str]:
-    """What was averaged, what was tested, and what was left out: a line each."""
-    lines = [f"mean over conditions of {comparison.rank.key}, each the mean over its seeds; interval: bootstrap over conditions"]
-    lines += statement(overall)
-    return lines + [f"left out: {title(comparison.groups[place])}: {why}" for place, why in overall.left_out.items()]
+def averaged(comparison: Comparison) -> str:
+    """What the means and their intervals are."""
+    return f"mean over conditions of {comparison.rank.key}, each the mean over its seeds; interval: 95 % bootstrap over conditions"
+
+
+def left_out(comparison: Comparison, overall: Overall) -> list[str]:
+    """The conditions that do not count, and why."""
+    return [f"does not count: {title(comparison.groups[place])}: {why}" for place, why in overall.left_out.items()]
 
 
 def _row(standing: Standing, comparison: Comparison) -> tuple[str, ...]:
@@ -70,5 +73,6 @@ def _row(standing: Standing, comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-def _conditions(n: int) -> str:
+def conditions(n: int) -> str:
+    """How many, in words."""
     return f"{n} condition{'' if n == 1 else 's'}"

@@ -21,6 +21,7 @@ from benchmark.registry import KINDS, Registry
 from benchmark.scaffold import create
 from benchmark.spec import TrainingProtocol
 from benchmark.tasks import TASKS
+from reports.filters import parse_filter
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -130,9 +131,11 @@ def test_a_command_can_be_given_as_written(page: str, line: str, registry: Regis
     command, *words = shlex.split(line, comments=True)[3:]
     assert command in COMMANDS
     parser = COMMANDS[command]
-    if hasattr(parser, "commands"):  # a group: noise export
+    if words and words[0] in getattr(parser, "commands", ()):  # of a group: noise export; report alone is a command, too
         parser, words = parser.commands[words[0]], words[1:]
     given = parser.make_context(command, words).params  # parses and checks types; runs nothing
+    if given.get("condition") is not None:
+        parse_filter(given["condition"])
     settings = {
         kind: parse_settings(given[option], what=option)
         for kind, option in (("method", "methods"), ("dataset", "datasets"))

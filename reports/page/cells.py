@@ -12,7 +12,19 @@ from reports.published import Published
 from reports.tables import Comparison, Entry, Group, Summary
 from reports.wording import NOTHING, cell, marks, number
 
-__all__ = ["BEFORE", "CLOSE", "badges", "data_cell", "head_cell", "meanings", "off", "published", "rank_cell", "share_or_number"]
+__all__ = [
+    "BEFORE",
+    "CLOSE",
+    "badge_list",
+    "badges",
+    "data_cell",
+    "head_cell",
+    "meanings",
+    "off",
+    "published",
+    "rank_cell",
+    "share_or_number",
+]
 
 CLOSE = "≈"
 """Stands beside what cannot be told from the best."""
@@ -103,8 +115,13 @@ def share_or_number(value: float, column: Column) -> str:
 
 def badges(entry: Entry, group: Group) -> str:
     """What a reader must know of a row before believing it, in words; what is not separable from the best has its sign at the rank."""
-    found = [(mark, "warn" if mark.startswith(WARNINGS) else "") for mark in marks(replace(entry, close=None), group)]
-    return "".join(f'<span class="badge{kind and " " + kind}">{text(mark)}</span>' for mark, kind in found)
+    return badge_list(marks(replace(entry, close=None), group))
+
+
+def badge_list(found: Sequence[str]) -> str:
+    """Marks in small frames, those that warn in another colour; empty without any."""
+    shown = (f'<span class="badge{" warn" if mark.startswith(WARNINGS) else ""}">{text(mark)}</span>' for mark in found)
+    return f'<div class="badges">{"".join(shown)}</div>' if found else ""
 
 
 def published(figures: Sequence[Published], columns: Sequence[Column]) -> str:

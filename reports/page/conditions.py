@@ -70,8 +70,7 @@ def _table(comparison: Comparison, group: Group, name: str, colours: Mapping[str
 
 
 def _name(entry: Entry, group: Group, colour: str) -> str:
-    known = badges(entry, group)
-    below = f'<div class="badges">{known}</div>' if known else ""
+    below = badges(entry, group)
     shown = one_line(entry.method)
     return f'<th scope="row" data-value="{text(shown)}"><span class="name">{swatch(colour)}<bdi>{text(shown)}</bdi></span>{below}</th>'
 

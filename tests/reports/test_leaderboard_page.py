@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from reports.board import Board, Provenance
+from reports.overall_sheet import statement
 from reports.page import page
 from reports.page.details import in_script
-from reports.page.standings import statement
 from reports.tables import compare
 from tests.reports.boards import METHODS, board_of, evidence, make_board, with_published
 
@@ -103,7 +103,7 @@ def test_marks_stand_beside_the_name_in_words(result) -> None:
     assert 'data-flags="incomplete"' in elr and "</th><td>–</td>" in elr  # no rank
     assert '<span class="badge">oracle: noise_rate</span>' in row(html, "f") and 'data-flags="oracle"' in row(html, "f")
     assert details(html)["rows"][-1]["reasons"] == ["loss is NaN"]
-    assert "incomplete: lacks 1 of 1 conditions" in html
+    assert "incomplete (lacks 1 condition)" in html
 
 
 def test_every_rule_of_choosing_an_epoch_is_shown_and_what_nobody_has_is_not(result) -> None:
@@ -130,7 +130,7 @@ def test_standings_are_null_for_what_is_incomplete(result) -> None:
     html = page(board_of([*results, result("elr", 0, 0.99, noise="none")]))
     overall = html.split('id="o1"')[1].split("</section>")[0]
     elr = overall.split("<bdi>elr</bdi>")[1].split("</tr>")[0]
-    assert elr.count("<td>–</td>") == 2 and "incomplete: lacks 1 of 2 conditions" in elr and "99" not in elr
+    assert elr.count("<td>–</td>") == 2 and "incomplete (lacks 1 condition)" in elr and "99" not in elr
     assert "too few to test: 2 conditions of 6" in overall and "90.0" in overall.split("<bdi>ce</bdi>")[1].split("</tr>")[0]
 
 
@@ -138,10 +138,14 @@ def test_the_sentence_of_the_tests(result) -> None:
     overall = make_board(result, noises=[f"symmetric:0.{n}" for n in range(6)]).chapters[0].comparison.overall
     assert overall is not None
     told = statement(dataclasses.replace(overall, critical_difference=1.353))
-    assert told == (
-        "Average ranks over 6 conditions. Friedman: statistic 23.10, p < 0.001; post-hoc: nemenyi, critical difference 1.35 of a rank. "
-        "Not separable from each other: ce, gce."
-    )
+    assert told == [
+        "Friedman over 6 conditions: statistic 23.10, p < 0.001",
+        "post-hoc nemenyi: average ranks that differ by less than 1.35 are not separable",
+        "not separable from each other: ce, gce",
+    ]
+    assert statement(dataclasses.replace(overall, friedman=None, too_few="too few to test: 4 conditions of 6")) == [
+        "too few to test: 4 conditions of 6"
+    ]
 
 
 def test_where_nothing_can_be_ranked_nobody_is_incomplete(result) -> None:

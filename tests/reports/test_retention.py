@@ -300,10 +300,9 @@ def test_files_that_cannot_be_read(shelf: Shelf) -> None:
 def test_text_says_what_is_hard(two: Shelf) -> None:
     found = two.compare()
     page = render_retention(found, "md")
-    assert (
-        "| gce | 2 | 83.3 ± 23.6 | 83.3 ± 23.6 | 66.7 ± 47.1 | 66.7 ± 47.1 | 66.7 ± 47.1 | 83.3 ± 23.6 | 81.2 ± 26.5 | 2 | not separable from best |"
-        in page
-    )
+    (row,) = [line for line in page.splitlines() if line.startswith("| gce")]
+    areas = "83.3 ± 23.6 | 83.3 ± 23.6 | 66.7 ± 47.1 | 66.7 ± 47.1 | 66.7 ± 47.1 | 83.3 ± 23.6 | 81.2 ± 26.5"
+    assert row == f"| gce | 2 | {areas} | 2 | not separable from best |"
     assert "gce against hsa: -16.7 ± 16.7 points, n = 2" in page
     assert page.endswith("- hard: the quarter of the training samples with the highest hardness that the data set knows\n")
     assert "the quarter of the training samples with the highest hardness" in render_retention(found, "latex")
