@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -72,6 +72,37 @@ def run(
     Finished cells are taken as they are, killed ones resume, so that the same command can be given again at any time.
     The comparison goes to stdout, all else to stderr.
     """
+    asked = {"task": task, "methods": methods, "datasets": datasets, "noise": noise, "baseline": baseline}
+    chosen = {"seeds": seeds, "protocol": protocol, "epochs": epochs, "sets": sets, "features": features, "skip_bad": skip_bad}
+    campaign, floor = carry_out(conditions, **asked, **chosen)
+    if campaign is None:
+        return 0
+    if not campaign.interrupted:
+        _print_results(campaign, floor, conditions.fmt)
+    return camp.conclude(campaign, conditions)
+
+
+def carry_out(
+    conditions: camp.Conditions,
+    *,
+    task: str,
+    methods: str | None,
+    datasets: str | None,
+    noise: str | None,
+    baseline: str | None,
+    **chosen: Any,
+) -> tuple[CampaignResult | None, list[Setting]]:
+    """Plan and run the cells that ``run``'s options of the same names ask for.
+
+    Args:
+        **chosen: the rest of what :func:`benchmark.cli.cells.read_grid` takes.
+
+    Returns:
+        What became of them, None where they were only to be planned; and the methods that are the floor.
+
+    Raises:
+        BenchmarkError: something in the options, or the data, that no run could use.
+    """
     from benchmark.grammar import parse_settings
 
     registry = opt.registry_of(conditions.plugins)
@@ -83,28 +114,14 @@ def run(
     compared, added = opt.with_baseline(parse_settings(methods, what="--methods"), floor)
     told: set[str] = set()
     with aside(), warnings_shown(told):
-        grid = grids.read_grid(
-            registry,
-            datasets=datasets,
-            noise=noise,
-            seeds=seeds,
-            protocol=protocol,
-            epochs=epochs,
-            sets=sets,
-            features=features,
-            skip_bad=skip_bad,
-            task=task,
-        )
+        grid = grids.read_grid(registry, datasets=datasets, noise=noise, task=task, **chosen)
         cells = grid.cells(registry, compared, conditions.data_root)
     plan = camp.make_plan(registry, cells, conditions, told)
     camp.announce(plan, _product(plan, added), conditions)
     if conditions.dry_run:
-        return 0
+        return None, floor
     camp.make_data_ready(plan, registry, conditions, told)
-    campaign = camp.execute(plan, conditions, told)
-    if not campaign.interrupted:
-        _print_results(campaign, floor, conditions.fmt)
-    return camp.conclude(campaign, conditions)
+    return camp.execute(plan, conditions, told), floor
 
 
 def worker(

@@ -1,0 +1,111 @@
+"""The harness from Python, for notebooks: ``from benchmark import clean_labels, report, run``.
+
+Each function does what the command of its name does, and hands back a table. Progress and notes go to stderr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import BenchmarkError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["report", "run"]
+
+
+def run(
+    methods: str | None = None,
+    datasets: str | None = None,
+    noise: str | None = None,
+    *,
+    seeds: str = "0",
+    runs: str | Path = "runs",
+    protocol: str = "quick",
+    epochs: int | None = None,
+    sets: Sequence[str] = (),
+    baseline: str | None = None,
+    task: str = "",
+    features: str = "",
+    jobs: int | None = None,
+    device: str = "auto",
+    plugins: Sequence[str] = (),
+    quiet: bool = False,
+) -> pd.DataFrame:
+    """Run and compare methods × data × noise × seeds; finished cells are taken as they are.
+
+    Args:
+        methods, datasets, noise, seeds, sets: as on the command line, e.g. ``"hsa,coteaching"``, ``"digits"``, ``"0.2,0.4"``, ``"0-4"``,
+            ``["hsa.hard_ratio=1.2"]``. None: the task's own.
+        runs: the folder of runs. Nothing is mirrored in MLflow; ``python -m benchmark sync`` does that later.
+        plugins: files or folders with more plugins.
+
+    Returns:
+        One row a run: ``dataset``, ``noise``, ``method``, ``seed``, ``status``, ``run_key``, and a column a metric, e.g.
+        ``selected/accuracy`` (shares in [0, 1]).
+
+    Raises:
+        BenchmarkError: something that no run could use, or no run that ended well.
+    """
+    from benchmark.cli.campaign import conditions_of, print_failures, results_of
+    from benchmark.cli.run import carry_out
+    from reports.rows import flatten_all
+
+    conditions = conditions_of(runs=Path(runs), jobs=jobs, device=device, plugin=list(plugins), no_tracking=True, quiet=quiet)
+    asked: dict[str, Any] = {"task": task, "methods": methods, "datasets": datasets, "noise": noise, "baseline": baseline}
+    chosen = {"seeds": seeds, "protocol": protocol, "epochs": epochs, "sets": list(sets), "features": features, "skip_bad": False}
+    campaign, _ = carry_out(conditions, **asked, **chosen)
+    if campaign is None:
+        raise AssertionError("these conditions ask for runs, not for a plan")
+    if campaign.interrupted:
+        raise KeyboardInterrupt
+    print_failures(campaign, conditions.worker)
+    results = results_of(campaign)
+    if not results:
+        raise BenchmarkError("no run has ended well; what went wrong is printed above")
+    return _frame(flatten_all(results))
+
+
+def report(
+    runs: str | Path = "runs",
+    out: str | Path | None = None,
+    *,
+    filter: str | None = None,
+    rank_by: str | None = None,
+    plugins: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Compare the finished runs of a folder.
+
+    Args:
+        runs: the folder of runs.
+        out: where to write the leaderboard page, tables and figures; None writes nothing.
+        filter: only runs for which it holds, e.g. ``'dataset == "tissue" and rate <= 0.4'``.
+        rank_by: key of the metric that ranks; None: the task's headline metric at the selected epoch.
+        plugins: files or folders with more plugins.
+
+    Returns:
+        One row a condition and method, as in ``leaderboard.csv``: means over seeds, sample sd, n, interval, rank, marks, run keys.
+
+    Raises:
+        BenchmarkError: no such folder, no finished runs, or a filter or metric that cannot be used.
+    """
+    import pandas as pd
+
+    from benchmark.cli.report import board_of_folder, write_folder
+    from reports.formats import records
+
+    board, registry = board_of_folder(Path(runs), filter=filter, rank_by=rank_by, plugins=plugins)
+    if out is not None:
+        write_folder(board, Path(out), Path(runs), registry)
+    return pd.DataFrame([row for chapter in board.chapters for row in records(chapter.comparison)])
+
+
+def _frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Flat rows as a table, without what is not a number or a word."""
+    import pandas as pd
+
+    plain = [{key: value for key, value in row.items() if not isinstance(value, (dict, list))} for row in rows]
+    return pd.DataFrame(plain)
