@@ -103,8 +103,9 @@ def readme(card: Mapping[str, Any]) -> str:
     if str(design["features"]).startswith("timm:"):
         lines += [f"It takes features ({said(design['features'])}), whose network is not part of this folder."]
     lines += ["", f"Trained on: {said(card['trained_on'])}.", ""]
+    between = f" ({100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f})" if {"low", "high"} <= set(accuracy) else ""
     lines += [
-        f"Accuracy: {100 * accuracy['value']:.1f} % of {accuracy['samples']} held-out images, against {said(accuracy['labels'])}.",
+        f"Accuracy: {100 * accuracy['value']:.1f} %{between} of {accuracy['samples']} held-out images, against {said(accuracy['labels'])}.",
         "",
     ]
     lines += [f"Intended use: {said(card['intended_use'])}", "", "Limits:", ""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ __all__ = ["SAYABLE", "export_model"]
 SAYABLE = ("title", "trained_on", "accuracy", "intended_use", "limits", "licence", "notes")
 """What a caller may say in the card; all else comes from the run."""
 DIGITS = 6
+Z = 1.959964
+"""Of the normal distribution, for 95 %."""
 
 
 def export_model(run_folder: Path, out: Path, card: Mapping[str, Any]) -> Path:
@@ -31,7 +34,8 @@ def export_model(run_folder: Path, out: Path, card: Mapping[str, Any]) -> Path:
         run_folder: of a finished run that has kept its networks.
         out: the folder above; made if need be.
         card: what the caller says, of :data:`SAYABLE`: ``trained_on`` (name → value) is added to what the run says,
-            ``accuracy`` replaces it (``value``, ``samples``, ``labels`` in words), the others replace the defaults.
+            ``accuracy`` replaces it (``value``, ``samples``, ``labels`` in words, perhaps ``low`` and ``high``), the others replace the
+            defaults.
 
     Returns:
         ``out/model``.
@@ -117,13 +121,16 @@ def _trained_on(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _accuracy(folder: Path) -> dict[str, Any]:
-    """Of the last epoch's networks, which are the ones kept."""
+    """Of the last epoch's networks, which are the ones kept, with its 95 % interval (Wilson 1927)."""
     from reports.run_files import read_arrays
 
     arrays = read_arrays(folder / "predictions.npz", ("test_last_k", "test_labels"))
     right = arrays["test_last_k"][-1].argmax(axis=1) == arrays["test_labels"]
     labels = "the labels of the run's test part, as they were given to it"
-    return {"value": round(float(right.mean()), DIGITS), "samples": len(right), "labels": labels}
+    n, share = len(right), float(right.mean())
+    middle, half = (share + Z**2 / (2 * n)) / (1 + Z**2 / n), Z * math.sqrt(share * (1 - share) / n + (Z / (2 * n)) ** 2) / (1 + Z**2 / n)
+    numbers = {"value": share, "low": max(0.0, middle - half), "high": min(1.0, middle + half)}
+    return {**{name: round(number, DIGITS) for name, number in numbers.items()}, "samples": n, "labels": labels}
 
 
 def _input(features: str, scale: np.ndarray, bias: np.ndarray) -> dict[str, Any]:

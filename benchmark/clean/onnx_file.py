@@ -35,7 +35,7 @@ class _Graph(nn.Module):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(model.networks)
+        self.networks: Any = nn.ModuleList(model.networks)
         self.pixels = not model.design.features
         self.scale, self.bias = nn.Buffer(model.scale.cpu()), nn.Buffer(model.bias.cpu())
 

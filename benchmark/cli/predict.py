@@ -10,6 +10,7 @@ import typer
 
 from benchmark.cli.output import aside, note, warnings_shown, write
 from benchmark.errors import BenchmarkError, unknown_name
+from benchmark.html_page import one_line
 
 if TYPE_CHECKING:
     from benchmark.clean.forecasts import Forecasts
@@ -117,4 +118,4 @@ def _text(found: Forecasts, kind: str, top: int) -> str:
 
 
 def _shown(file: Path) -> str:
-    return str(file).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return one_line(str(file).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from benchmark import driver, worker
-from benchmark.clean import onnx_file, weights
+from benchmark.clean import exporting, onnx_file, weights
 from benchmark.clean.exporting import export_model
 from benchmark.clean.model import load_model
 from benchmark.engines.base import Outcome, WorkerOptions
@@ -294,6 +294,7 @@ def test_the_card_says_what_the_model_is(run: Path, tmp_path: Path) -> None:
     assert card["trained_on"]["images"] == result["data"]["n_train"]
     assert card["accuracy"]["value"] == pytest.approx(result["metrics"]["last"]["accuracy"], abs=1e-6)
     assert card["accuracy"]["samples"] == result["data"]["n_test"]
+    assert card["accuracy"]["low"] < card["accuracy"]["value"] <= card["accuracy"]["high"] <= 1
     assert card["date"] == result["finished"] and card["licence"] == "CC-BY-4.0" and card["versions"]["torch"]
     mean = card["input"]["normalisation"]["mean"]
     assert len(mean) == 3 and 0.2 < mean[0] < 0.8
@@ -323,6 +324,17 @@ def test_the_caller_may_say_the_accuracy(run: Path, tmp_path: Path) -> None:
     assert "50.0 % of 2 held-out images, against labels judged right" in (folder / "README.md").read_text()
     with pytest.raises(BenchmarkError, match="needs value, samples and labels"):
         export_model(run, tmp_path, {"accuracy": {"value": 1.0}})
+
+
+def test_the_interval_of_the_accuracy(tmp_path: Path) -> None:
+    labels = np.zeros(100, np.int64)
+    forecasts = np.tile([[0.9, 0.1]], (100, 1))
+    forecasts[:20] = [0.1, 0.9]
+    np.savez(tmp_path / "predictions.npz", test_last_k=np.stack([forecasts[::-1] * 0, forecasts]), test_labels=labels)
+    found = exporting._accuracy(tmp_path)
+    # Wilson's interval of 80 of 100: (0.8 + 1.9208/100 ± 1.96 sqrt(0.16/100 + 0.9604/10⁴)) / (1 + 3.8415/100)
+    assert (found["value"], found["samples"]) == (0.8, 100)
+    assert (found["low"], found["high"]) == pytest.approx((0.7112, 0.8666), abs=1e-4)
 
 
 def test_what_cannot_be_exported_is_told(place: Place, run: Path, tmp_path: Path) -> None:
