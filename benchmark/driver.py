@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from benchmark.clean.design import check_keepable
 from benchmark.code_hash import code_hash
 from benchmark.cost import Estimate, FolderCosts, wall_seconds
 from benchmark.engines.base import Engine, Job, Outcome
@@ -149,6 +150,7 @@ def plan(
     stale: str = "rerun",
     retry_failed: bool = False,
     costs: FolderCosts | None = None,
+    keep_model: bool = False,
 ) -> Plan:
     """Look at the folder of every cell and decide which are to run. Writes nothing.
 
@@ -159,13 +161,14 @@ def plan(
         stale: ``rerun`` what other code has made, ``keep`` it, or raise an ``error``.
         retry_failed: run failed and diverged cells again, from the start.
         costs: what tells how long the cells will take, for those who plan again and again; None reads all results of the folder.
+        keep_model: run finished cells again that have not kept their networks; goes with the workers' option of that name.
 
     Raises:
-        BenchmarkError: an unknown policy, or stale cells under ``error``.
+        BenchmarkError: an unknown policy, stale cells under ``error``, or networks that cannot be kept.
     """
     if stale not in STALE_POLICIES:
         raise unknown_name("--stale", stale, STALE_POLICIES)
-    found = [_cell(spec, registry, store, stale, retry_failed) for spec in cells]
+    found = [_cell(spec, registry, store, stale, retry_failed, keep_model) for spec in cells]
     outdated = [cell for cell in found if cell.status is Status.STALE]
     if outdated and stale == "error":
         raise BenchmarkError(
@@ -175,12 +178,14 @@ def plan(
     return Plan(tuple(_with_estimates(found, costs or FolderCosts(store))), store)
 
 
-def _cell(spec: RunSpec, registry: Registry, store: RunStore, stale: str, retry_failed: bool) -> Cell:
+def _cell(spec: RunSpec, registry: Registry, store: RunStore, stale: str, retry_failed: bool, keep_model: bool) -> Cell:
+    if keep_model:
+        check_keepable(spec, registry)
     key, code = spec.key(), code_hash(spec, registry)
     status, result = store.look(key, code)
     if result is not None and (status is Status.DONE or (status is Status.STALE and stale != "rerun")):
         ended, message = str(result.get("status", "done")), str(result.get("reason") or "")
-        if ended == "diverged" and retry_failed:
+        if (ended == "diverged" and retry_failed) or (keep_model and store.lacks_model(key, result)):
             return Cell(spec, key, code, status, pending=True)
         adopted = not is_trial(spec.to_dict()) and _is_unnamed(store, key, result)
         return Cell(spec, key, code, status, pending=False, ended=ended, message=message, adopted=adopted)
@@ -280,7 +285,7 @@ class _Campaign:
         ready = []
         for cell in cells:
             try:
-                if cell.status is Status.DONE:  # diverged, to be tried again; the worker puts away what is stale or failed
+                if cell.status is Status.DONE:  # diverged, or without its networks; the worker puts away what is stale or failed
                     self.store.archive(cell.key)
                 self.store.register(cell.spec)
             except BusyError:

@@ -32,6 +32,8 @@ __all__ = ["BusyError", "Lease", "RunStore", "Status", "append_line", "read_line
 logger = logging.getLogger(__name__)
 
 SPEC, RESULT, ERROR, CHECKPOINT, STAGES, HISTORY = "spec.json", "result.json", "error.json", "last.pt", "stages", "history"
+MODEL = "model.safetensors"
+"""The final networks, in runs that were asked to keep them; see :mod:`benchmark.clean.weights`."""
 QUARANTINE = "quarantine"
 PHASES = "phases"
 """Finished phases that runs of one campaign share; see :meth:`benchmark.training.context.RunContext.phase`."""
@@ -215,6 +217,10 @@ class RunStore:
             return dict(result)
         self._reject(key, path, raw, problem)
         return None
+
+    def lacks_model(self, key: str, result: Mapping[str, Any]) -> bool:
+        """Whether a run with this result was trained to its end, but nobody asked for its networks: they are gone."""
+        return result.get("status") == "done" and not (self.folder(key) / MODEL).is_file()
 
     def error(self, key: str) -> dict[str, Any] | None:
         """What :meth:`fail` wrote; None if the run has not failed."""

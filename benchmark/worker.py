@@ -19,6 +19,8 @@ import torch
 
 from benchmark import metrics
 from benchmark.api import Method, TrainingData
+from benchmark.clean import weights
+from benchmark.clean.design import check_keepable
 from benchmark.code_hash import code_hash
 from benchmark.engines.base import Outcome, WorkerOptions
 from benchmark.errors import BenchmarkError, DivergedError, LeaseLostError
@@ -30,7 +32,7 @@ from benchmark.prepare import PreparedData, prepare
 from benchmark.registry import Registry
 from benchmark.resolve import instantiate_method
 from benchmark.spec import SCHEMA, RunSpec, canonical_json
-from benchmark.store import PHASES, RunStore, Status
+from benchmark.store import MODEL, PHASES, RunStore, Status
 from benchmark.system_metrics import SystemSampler
 from benchmark.tasks import task_of
 from benchmark.tasks.base import Task
@@ -64,10 +66,13 @@ def execute(key: str, options: WorkerOptions, on_event: Event) -> Outcome:
         spec = store.spec(key)
         registry = _registry(options.plugins)
         hashed = code_hash(spec, registry)
+        if options.keep_model:
+            check_keepable(spec, registry)
         with store.lease(key) as lease:
             if store.status(key, hashed) is Status.DONE:  # another driver finished it between plan and lease
                 result = store.result(key) or {}
-                return outcome(result.get("status", "done"), str(result.get("reason") or ""))
+                if not (options.keep_model and store.lacks_model(key, result)):
+                    return outcome(result.get("status", "done"), str(result.get("reason") or ""))
             if store.result(key) is not None or store.error(key) is not None:
                 store.archive(key)  # stale, or failed before: put away here, under the lease, so that nobody's rerun is
             with _log_file(store.folder(key) / "log.txt"):
@@ -130,7 +135,7 @@ def _run(
         method.run, method.data = run, training
         try:
             method.setup(training, run)
-            method.fit(training, run)
+            networks = method.fit(training, run)
             evaluated = observer.predictions()
             if not evaluated:
                 raise BenchmarkError(f"{method.name} evaluated no epoch; its last stage must pass predictor= to run.epochs()")
@@ -147,11 +152,11 @@ def _run(
             "best": int(predictions["epoch_best"]),
             "last_k": len(predictions["epochs_last_k"]),
         }
-        plain: dict[str, Any] = dict(predictions)
-        with atomic_open(folder / "predictions.npz") as file:
-            (np.savez_compressed if task.compress else np.savez)(file, **plain)
-        _write_samples(folder / "samples.parquet", prepared, task.sample_table(prepared, predictions, method, run), method)
-        _write_ledger(folder / "ledger.csv", prepared, predictions.get("ledger"))
+        _write_arrays(folder, predictions, prepared, task)
+        table = task.sample_table(prepared, predictions, method, run)
+        _write_samples(folder / "samples.parquet", prepared, table, method)
+        if options.keep_model:
+            weights.keep(folder / MODEL, method, networks, prepared, training, run, table["given_probability"])
     result["oracle"] = sorted(name for name, count in run.oracle.used.items() if count)
     # a method that diverged may lack what its diagnostics read
     result["diagnostics"] = {name: float(value) for name, value in method.diagnostics().items()} if predictions else {}
@@ -213,6 +218,14 @@ def _beside_the_method(spec: RunSpec, device: torch.device, threads: int) -> str
     """All that determines a run's numbers beside its method; two kinds of processors may round differently."""
     rest = {name: value for name, value in spec.to_dict().items() if name not in ("method", "labels")}
     return canonical_json({**rest, "device": str(device), "threads": threads, "host": platform.node()})
+
+
+def _write_arrays(folder: Path, predictions: dict[str, np.ndarray], prepared: PreparedData, task: Task) -> None:
+    """predictions.npz, and the ledger that is among them as a table."""
+    plain: dict[str, Any] = dict(predictions)
+    with atomic_open(folder / "predictions.npz") as file:
+        (np.savez_compressed if task.compress else np.savez)(file, **plain)
+    _write_ledger(folder / "ledger.csv", prepared, predictions.get("ledger"))
 
 
 def _write_samples(path: Path, prepared: PreparedData, columns: dict[str, Any], method: Method) -> None:

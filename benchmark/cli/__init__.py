@@ -19,6 +19,7 @@ from benchmark.cli import (
     heatmaps,
     listing,
     noise,
+    predict,
     relabel,
     report,
     results,
@@ -40,7 +41,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Which noisy-label method should I use, and which of my labels are wrong?",
 )
-for group in (run, sweep, budget, listing, showing, status, report, results, retention, gallery, heatmaps, noise, relabel, tile, authoring):
+for group in (
+    *(run, sweep, budget, listing, showing, status, report, results),
+    *(retention, gallery, heatmaps, noise, relabel, predict, tile, authoring),
+):
     group.add_to(app)
 
 

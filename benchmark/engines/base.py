@@ -60,6 +60,7 @@ class WorkerOptions:
         timeout: seconds per attempt of a run; None is no limit. Only engines with processes of their own can enforce it.
         plugins: more plugin files and folders.
         stale: what to do with a result by other code, ``rerun`` or ``keep``.
+        keep_model: keep the final networks as model.safetensors; a finished run without them is run again.
         heartbeat_s, stale_s: of the leases.
     """
 
@@ -71,6 +72,7 @@ class WorkerOptions:
     timeout: float | None = None
     plugins: tuple[str, ...] = ()
     stale: str = "rerun"
+    keep_model: bool = False
     heartbeat_s: float = 15.0
     stale_s: float = 120.0
 
