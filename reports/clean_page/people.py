@@ -22,8 +22,8 @@ def people(raters: Raters) -> str:
     heads = (("rater", "up"), ("labels", "down"), ("quality", "down"), ("agrees with the consensus", "down"))
     words = (
         f"{named(len(raters.names), 'person has', 'people have')} labelled these images. The consensus weighs each by how reliable they "
-        "are, and the models' forecasts with them (CROWDLAB). Quality is a person's estimated share of right labels. A low value can also mean "
-        "that someone had the hard images: look at them before you judge."
+        "are, and the models' forecasts with them (CROWDLAB). Quality is a person's estimated share of right labels. A low value can also "
+        "mean that someone had the hard images: look at them before you judge."
     )
     head = '<section id="people" aria-labelledby="hpeople"><h2 id="hpeople">Who labelled</h2>'
     return f"{head}\n<p>{text(words)}</p>\n{table('Raters', heads, rows)}\n</section>"
