@@ -34,7 +34,10 @@ def classes(answer: Answer) -> str:
 
 def _by_class(answer: Answer) -> str:
     rows = []
-    for label, many, wrong, other, part in noise_by_class(answer):
+    found = noise_by_class(answer)
+    if len(found) > LARGEST_MATRIX:  # nobody reads so many from the top: the worst come first
+        found.sort(key=lambda each: -each[2])
+    for label, many, wrong, other, part in found:
         rate = wrong / many
         often = f"{name(other)} <small>{share(part)}</small>" if other else "–"
         rows.append(

@@ -81,7 +81,7 @@ def _legend(answer: Answer) -> str:
     return (
         '<p class="legend"><span class="votes" aria-hidden="true"><i class="yes" style="--v:95%"></i><i style="--v:45%"></i></span> '
         f"one bar for each method, from the left {names}: the taller, the more suspicious it finds the label next to all others; "
-        "a red bar: it calls the label wrong.</p>"
+        "a red bar: it calls the label wrong. The number behind the class that a picture looks like says how sure the models are of it.</p>"
     )
 
 

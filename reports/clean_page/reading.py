@@ -11,8 +11,21 @@ from benchmark.clean.answer import Answer
 from benchmark.clean.audit import Twins
 from benchmark.clean.verdict import HARD, NOISY, Interval
 
-__all__ = ["STATES", "Selection", "expected_wrong", "noise_by_class", "review_order", "select", "twins_in_order", "worth_a_look"]
+__all__ = [
+    "MOST_HARD",
+    "MOST_SAMPLES",
+    "STATES",
+    "Selection",
+    "expected_wrong",
+    "noise_by_class",
+    "review_order",
+    "select",
+    "twins_in_order",
+    "worth_a_look",
+]
 
+MOST_SAMPLES, MOST_HARD = 200, 60
+"""That the page shows of the budget, and of the hard ones."""
 STATES = ("easy", "hard", "noisy")
 """Names of the states, by their numbers."""
 

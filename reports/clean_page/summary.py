@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from benchmark.clean.answer import Answer
 from benchmark.clean.verdict import SelfCheck
 from benchmark.html_page import text
-from reports.clean_page.reading import expected_wrong, worth_a_look
+from reports.clean_page.reading import MOST_SAMPLES, expected_wrong, worth_a_look
 from reports.clean_page.words import between, how_many, named, share
 
 __all__ = ["summary"]
@@ -30,7 +32,7 @@ def _answer(answer: Answer) -> str:
     expected = expected_wrong(answer, asked)
     spread = f" ({between(expected, 1)})" if between(expected, 1) else ""
     wrong = f"about <b>{how_many(expected.value)}</b>{spread} of them are expected to be wrong"
-    look = f"Look first at the <b>{named(asked, 'label')}</b> below: {wrong}"
+    look = f"Look first at the <b>{named(asked, 'label')}</b>{' below' * (asked <= MOST_SAMPLES)}: {wrong}"
     chance = f"; among as many picked at random it would be about {how_many(asked * rate.value)}" if asked < n else ""
     return f'<p class="lede">{about}{inside}. {look}{chance}.</p>'
 
@@ -76,10 +78,13 @@ def _care(answer: Answer) -> str:
 
 
 def _trust(check: SelfCheck) -> str:
+    means = f"For this check {named(check.changed, 'label')} were changed on purpose and the whole search was run again. "
+    if not math.isfinite(check.found.value) or not math.isfinite(check.precision.value):
+        said = "It called none of them wrong, so nothing can be said of what it finds: trust only your own eyes."
+        return f'<div class="trust"><h2>How far to trust this</h2><p>{text(means + said)}</p></div>'
     found, missed, false = (round(100 * value) for value in (check.found.value, 1 - check.found.value, 1 - check.precision.value))
-    means = (
-        f"For this check {named(check.changed, 'label')} were changed on purpose and the whole search was run again. It found about "
-        f"{found} of every 100 of them and missed {missed}; of every 100 labels that it called wrong, about {false} "
+    means += (
+        f"It found about {found} of every 100 of them and missed {missed}; of every 100 labels that it called wrong, about {false} "
         f"{'was' if false == 1 else 'were'} right. People confuse classes that look alike, which is harder to find than a random "
         "change: take these figures as what is possible at best, and your own eyes as the last word."
     )
@@ -89,11 +94,11 @@ def _trust(check: SelfCheck) -> str:
 def _next(answer: Answer) -> str:
     asked = worth_a_look(answer)
     steps = [
-        f"<b>Look</b> at the {named(asked, 'picture')} below, or at the first {asked:,} lines of <code>labels.csv</code>, which has "
-        "every label with how likely it is wrong.",
-        '<b>Decide</b><span class="scripted"> with the buttons below each picture: the label is right, wrong, or you are not sure; then '
-        "press <em>Save decisions</em> for <code>decisions.csv</code></span>; in <code>labels.csv</code> put the right class into the last "
-        "column, <code>label</code>.",
+        f"<b>Look</b> at the {named(min(asked, MOST_SAMPLES), 'picture')} below, or at the first {named(asked, 'line')} of "
+        "<code>labels.csv</code>, which has every label with how likely it is wrong.",
+        "<b>Decide</b>: in <code>labels.csv</code> put the right class into the last column, <code>label</code>"
+        '<span class="scripted">; or press <em>right</em>, <em>wrong</em> or <em>unsure</em> below the pictures, and then <em>Save '
+        "decisions</em> for <code>decisions.csv</code></span>.",
         "<b>Train again</b> with either file as the option <code>label_file</code> of your data set, and repeat this search: the share of "
         "wrong labels should have fallen.",
     ]

@@ -12,7 +12,7 @@ from reports.clean_page.copies import copies, pictured
 from reports.clean_page.evidence import evidence
 from reports.clean_page.gallery import Pictures, gallery
 from reports.clean_page.people import people
-from reports.clean_page.reading import Selection, select
+from reports.clean_page.reading import MOST_HARD, MOST_SAMPLES, Selection, select
 from reports.clean_page.summary import summary
 from reports.page.assets import script_of, style_of
 from reports.page.details import in_script
@@ -24,8 +24,6 @@ SCRIPTS = (
     "theme.js", "sorting.js", "fields.js", "reports.clean_page/samples.js", "reports.clean_page/decisions.js", "reports.clean_page/keys.js",
 )  # fmt: skip
 """In the order in which they stand in the one script of the page."""
-MOST_SAMPLES, MOST_HARD = 200, 60
-"""Of the budget, and of the hard ones."""
 LARGEST_PICTURES = 9_500_000
 """Bytes of all pictures; in the page they take a third more, and the page must stay below 15 MB."""
 TITLE = "Which labels are wrong?"

@@ -35,6 +35,8 @@ def between(found: Interval, times: float | None = None) -> str:
 
 def how_many(value: float) -> str:
     """A number of samples: whole from ten on; below, where that says more, with one decimal."""
+    if not math.isfinite(value):
+        return "–"
     return f"{value:,.0f}" if value >= 10 or float(value).is_integer() else f"{value:.1f}"
 
 

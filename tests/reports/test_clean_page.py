@@ -213,6 +213,15 @@ def test_where_nothing_is_wrong_it_says_so() -> None:
     assert 'id="hard"' not in html and 'id="people"' not in html and "Until then" not in said
 
 
+def test_a_check_that_called_nothing_wrong_promises_nothing() -> None:
+    answer, nothing = small(), Interval(float("nan"), float("nan"), float("nan"))
+    check = dataclasses.replace(answer.verdict.check, found=nothing, precision=nothing, flagged=0)
+    answer = dataclasses.replace(answer, verdict=dataclasses.replace(answer.verdict, check=check))
+    said = page(answer, no_pictures)
+    assert "trust only your own eyes" in said and not re.search(r"\bnan\b", said.partition("<body>")[2])
+    assert json.loads(clean_json(answer))["self_check"]["found"] == {"value": None, "low": None, "high": None}
+
+
 def test_a_picture_says_what_it_is() -> None:
     shown = section(page(small(), lambda positions: [("image/png", b"x") for _ in positions]), "likely")
     first = shown.split("<figure")[1]
@@ -262,6 +271,7 @@ def test_the_page_stays_small(n: int) -> None:
     twins = [Twins((i, i + 1), True, 0, i % 3 == 0, i % 5 == 0) for i in range(0, n // 2, 2)]
     answer = make_answer(n, [f"class {k}" for k in range(9)], budget=1_000, twins=twins)
     html = page(answer, lambda positions: [("image/webp", bytes(20_000))] * len(positions))
+    assert "Look first at the <b>1,000 labels</b>:" in html and "at the 200 pictures below, or at the first 1,000 lines" in html
     assert 4_000_000 < len(html) < 11_000_000
     assert len(page(answer, no_pictures)) < 700_000
     assert html.count("<figure") <= 200 + 60 + 80 and "800 " not in section(html, "hard")
