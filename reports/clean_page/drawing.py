@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from benchmark.clean.answer import Answer
 from benchmark.clean.verdict import Interval
 from benchmark.html_page import text
-from reports.clean_page.reading import worth_a_look
+from reports.clean_page.reading import precision_at, worth_a_look
 from reports.clean_page.words import between, share
 
 __all__ = ["precision_curve"]
 
 WIDE, HIGH = 420, 240
 LEFT, RIGHT, TOP, BOTTOM = 44, WIDE - 14, 22, HIGH - 38
-MOST_POINTS = 160
+MOST_POINTS = 120
 ROOM = 95
 """Units that the name of a mark needs."""
 BEYOND = 3
@@ -26,7 +28,7 @@ def precision_curve(answer: Answer) -> str:
     """A card with the curve, its band, and marks at the budget, at what is called wrong, and at the target; empty without a curve."""
     verdict = answer.verdict
     asked, flagged = worth_a_look(answer), int(verdict.flagged.sum())
-    points = _within(verdict.curve_at, verdict.curve, BEYOND * max(asked, flagged, 10))
+    points = _points(answer, BEYOND * max(asked, flagged, 10))
     if not points:
         return ""
     most = points[-1][0]
@@ -61,12 +63,13 @@ def precision_curve(answer: Answer) -> str:
     )
 
 
-def _within(at: Sequence[int], curve: Sequence[Interval], most: int) -> list[tuple[int, Interval]]:
-    """The points up to the first beyond ``most``, thinned evenly."""
-    last = next((place for place, m in enumerate(at) if m >= most), len(at) - 1)
-    points = list(zip(at, curve, strict=True))[: last + 1]
-    by = -(-len(points) // MOST_POINTS) or 1
-    return points if by == 1 else [*points[::by], *([points[-1]] if (len(points) - 1) % by else [])]
+def _points(answer: Answer, most: int) -> list[tuple[int, Interval]]:
+    """Evenly spread ones from the first of the curve to ``most``; none without a curve."""
+    if not answer.verdict.curve_at:
+        return []
+    last = min(most, len(answer.paths))
+    places = np.unique(np.linspace(min(answer.verdict.curve_at[0], last), last, MOST_POINTS).round().astype(int)).tolist()
+    return list(zip(places, precision_at(answer, places), strict=True))
 
 
 def _told(points: Sequence[tuple[int, Interval]]) -> list[tuple[int, Interval]]:
@@ -74,7 +77,8 @@ def _told(points: Sequence[tuple[int, Interval]]) -> list[tuple[int, Interval]]:
     return [points[place] for place in places]
 
 
-def _frame(px, most: int, py) -> str:  # type: ignore[no-untyped-def]
+def _frame(px: Callable[[float], float], most: int, py: Callable[[float], float]) -> str:
+    """Both axes with their ticks and names."""
     parts = []
     for value in (0, 0.25, 0.5, 0.75, 1):
         parts.append(f'<line class="rule" x1="{LEFT}" x2="{RIGHT}" y1="{py(value):.1f}" y2="{py(value):.1f}"/>')

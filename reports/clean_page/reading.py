@@ -57,16 +57,26 @@ def worth_a_look(answer: Answer) -> int:
     return min(answer.budget, len(answer.paths))
 
 
-def expected_wrong(answer: Answer, m: int) -> Interval:
-    """How many of the m most suspicious labels are expected to be wrong.
+def precision_at(answer: Answer, places: Sequence[int]) -> list[Interval]:
+    """Estimated share of wrong labels among the m most suspicious, for each m of ``places`` in [1, n].
 
-    From the curve, between its points by linear interpolation, before the first by that one's precision. Beyond the last it is the sum
-    of the probabilities, and the interval is NaN.
+    At the points of the curve it is the curve. Between them it is the mean probability, moved by as much as the curve differs from that
+    at the points beside it; the interval is as wide as theirs. Without a curve the interval is NaN.
     """
-    at, verdict = answer.verdict.curve_at, answer.verdict
-    if not at or m > at[-1]:
-        return Interval(float(verdict.wrong[review_order(answer)[:m]].sum()), float("nan"), float("nan"))
-    return Interval(*(m * float(np.interp(m, at, [getattr(point, name) for point in verdict.curve])) for name in ("value", "low", "high")))
+    verdict = answer.verdict
+    means = np.cumsum(verdict.wrong[review_order(answer)]) / np.arange(1, len(answer.paths) + 1)
+    if not verdict.curve_at:
+        return [Interval(float(means[m - 1]), float("nan"), float("nan")) for m in places]
+    at = np.array(verdict.curve_at)
+    away = [np.array([getattr(point, name) for point in verdict.curve]) - means[at - 1] for name in ("value", "low", "high")]
+    moved = (means[np.array(places, dtype=np.int64) - 1] + np.interp(places, at, each) for each in away)
+    return [Interval(*(min(1.0, max(0.0, float(part))) for part in parts)) for parts in zip(*moved, strict=True)]
+
+
+def expected_wrong(answer: Answer, m: int) -> Interval:
+    """How many of the m most suspicious labels are expected to be wrong."""
+    (found,) = precision_at(answer, [m])
+    return Interval(m * found.value, m * found.low, m * found.high)
 
 
 def noise_by_class(answer: Answer) -> list[tuple[str, int, float, str, float]]:
@@ -101,7 +111,7 @@ def select(answer: Answer, most: int, most_hard: int) -> Selection:
     chosen = set(first.tolist())
     hard = [i for i in np.flatnonzero(state == HARD).tolist() if i not in chosen]
     hardness = np.where(np.isnan(answer.scores.hardness), -np.inf, answer.scores.hardness)
-    hard.sort(key=lambda i: (-hardness[i], i))
+    hard.sort(key=lambda i: (-hardness[i], -answer.verdict.suspicion[i], i))
     return Selection(
         tuple(i for i in first.tolist() if state[i] == NOISY),
         tuple(i for i in first.tolist() if state[i] != NOISY),

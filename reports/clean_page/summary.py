@@ -28,13 +28,14 @@ def _answer(answer: Answer) -> str:
     rate, n = answer.verdict.noise_rate, len(answer.paths)
     about = f"About <b>{share(rate.value)}</b> of the labels are wrong: some <b>{how_many(rate.value * n)}</b> of {n:,}"
     inside = f" (95 % interval: {between(rate)}, or {between(rate, n)} labels)" if between(rate) else ""
+    none = " It may be that hardly any is: the interval reaches down to none." if rate.low * n < 1 <= rate.high * n else ""
     asked = worth_a_look(answer)
     expected = expected_wrong(answer, asked)
     spread = f" ({between(expected, 1)})" if between(expected, 1) else ""
     wrong = f"about <b>{how_many(expected.value)}</b>{spread} of them are expected to be wrong"
     look = f"Look first at the <b>{named(asked, 'label')}</b>{' below' * (asked <= MOST_SAMPLES)}: {wrong}"
     chance = f"; among as many picked at random it would be about {how_many(asked * rate.value)}" if asked < n else ""
-    return f'<p class="lede">{about}{inside}. {look}{chance}.</p>'
+    return f'<p class="lede">{about}{inside}.{none} {look}{chance}.</p>'
 
 
 def _tiles(answer: Answer) -> str:

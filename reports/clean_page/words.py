@@ -28,7 +28,8 @@ def between(found: Interval, times: float | None = None) -> str:
     if not (math.isfinite(found.low) and math.isfinite(found.high)):
         return ""
     if times is not None:
-        return f"{how_many(times * found.low)} to {how_many(times * found.high)}"
+        low, high = times * found.low, times * found.high
+        return f"{low:,.0f} to {high:,.0f}" if high >= 10 else f"{how_many(low)} to {how_many(high)}"
     low, high = share(found.low), share(found.high)
     return f"{low.removesuffix(' %')} to {high}"
 

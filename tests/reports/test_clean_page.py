@@ -18,7 +18,7 @@ from benchmark import noise_file
 from benchmark.clean.audit import Twins
 from benchmark.clean.verdict import EASY, HARD, NOISY, Interval
 from reports.clean_page import page
-from reports.clean_page.reading import expected_wrong, noise_by_class, review_order, select, twins_in_order
+from reports.clean_page.reading import expected_wrong, noise_by_class, precision_at, review_order, select, twins_in_order
 from reports.clean_page.whole import LARGEST_PICTURES
 from reports.clean_table import clean_json, labels_csv
 from tests.reports.answers import make_answer, no_pictures
@@ -77,12 +77,15 @@ def test_the_order_is_by_probability_then_suspicion_then_position() -> None:
     assert review_order(small()).tolist() == [3, 1, 2, 0, 4]
 
 
-def test_what_is_expected_is_read_between_the_points_of_the_curve() -> None:
+def test_what_is_expected_follows_the_curve_and_between_its_points_the_probabilities() -> None:
+    """Means of the probabilities are 0.95, 0.875 and 1.85 / 3; the curve differs by −0.05 at 1, by 0.6 − 1.85 / 3 at 3."""
     answer = small()
-    for m, value, low, high in ((1, 0.9, 0.8, 1.0), (2, 1.5, 1.2, 1.8), (3, 1.8, 1.2, 2.4)):
+    for m, value, low, high in ((1, 0.9, 0.8, 1.0), (3, 1.8, 1.2, 2.4)):
         assert dataclasses.astuple(expected_wrong(answer, m)) == pytest.approx((value, low, high))
-    beyond = expected_wrong(answer, 5)
-    assert beyond.value == pytest.approx(2.0) and np.isnan(beyond.low)
+    assert precision_at(answer, [2])[0].value == pytest.approx(0.875 + (-0.05 + 0.6 - 1.85 / 3) / 2)
+    assert precision_at(answer, [5])[0].value == pytest.approx(0.4 + 0.6 - 1.85 / 3)
+    without = dataclasses.replace(answer, verdict=dataclasses.replace(answer.verdict, curve_at=(), curve=()))
+    assert expected_wrong(without, 5).value == pytest.approx(2.0) and np.isnan(expected_wrong(without, 5).low)
 
 
 def test_noise_by_class_is_what_leaves_the_diagonal() -> None:
@@ -194,6 +197,9 @@ def test_it_answers_in_plain_words_first() -> None:
     assert (
         "Look first at the 3 labels below: about 1.8 (1.2 to 2.4) of them are expected to be wrong; among as many picked at random" in said
     )
+    assert "hardly any" not in said
+    open_end = dataclasses.replace(answer, verdict=dataclasses.replace(answer.verdict, noise_rate=Interval(0.4, 0.0, 0.6)))
+    assert "It may be that hardly any is: the interval reaches down to none." in page(open_end, no_pictures)
     assert answer.verdict.check.sentence() in said and "missed 16" in said and "about 9 were right" in said
     assert "1 group of identical images has different labels: in each, at least one label is wrong for certain." in said
     assert "1 group of copies lies in more than one part" in said
@@ -261,7 +267,7 @@ def test_classes_that_no_screen_has_room_for_are_listed() -> None:
 def test_the_curve_tells_its_numbers() -> None:
     html = page(small(), no_pictures)
     (label,) = re.findall(r'<svg [^>]*aria-label="([^"]*)"', html)
-    assert "of the 1 most suspicious 90 % (80 to 100 %); of the 3 most suspicious 60 % (40 to 80 %)" in label
+    assert "of the 1 most suspicious 90 % (80 to 100 %); of the 2 most" in label and "of the 3 most suspicious 60 % (40 to 80 %)" in label
     assert "asked for 90 %" in html and "to look at 3" in html and "called wrong 1" in html
 
 
