@@ -15,13 +15,9 @@ __all__ = ["summary"]
 
 def summary(answer: Answer) -> str:
     """The answer, how far to trust it, what needs care, and what to do next."""
-    both = f'<div class="both">{_trust(answer.verdict.check)}\n{_next(answer)}</div>'
-    parts = [_answer(answer), _tiles(answer), _care(answer), both]
-    return (
-        '<section class="answer" id="answer" aria-label="The answer">\n'
-        + "\n".join(filter(None, parts)).replace(" %", "&nbsp;%")
-        + "\n</section>"
-    )
+    said, tiles, trust = (part.replace(" %", "&nbsp;%") for part in (_answer(answer), _tiles(answer), _trust(answer.verdict.check)))
+    parts = [said, tiles, _care(answer), f'<div class="both">{trust}\n{_next(answer)}</div>']
+    return '<section class="answer" id="answer" aria-label="The answer">\n' + "\n".join(filter(None, parts)) + "\n</section>"
 
 
 def _answer(answer: Answer) -> str:

@@ -28,8 +28,8 @@ def between(found: Interval, times: float | None = None) -> str:
     if not (math.isfinite(found.low) and math.isfinite(found.high)):
         return ""
     if times is not None:
-        low, high = times * found.low, times * found.high
-        return f"{low:,.0f} to {high:,.0f}" if high >= 10 else f"{how_many(low)} to {how_many(high)}"
+        least, most = times * found.low, times * found.high
+        return f"{least:,.0f} to {most:,.0f}" if most >= 10 else f"{how_many(least)} to {how_many(most)}"
     low, high = share(found.low), share(found.high)
     return f"{low.removesuffix(' %')} to {high}"
 
