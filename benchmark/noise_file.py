@@ -46,7 +46,9 @@ class LabelFile:
             BenchmarkError: a label that is no class of the data set's.
         """
         if isinstance(self.label, tuple):
-            places = {str(place): place for place in range(num_classes)} | {name.strip(): place for place, name in enumerate(class_names)}
+            named = {name.strip(): place for place, name in enumerate(class_names)}
+            neutral = {f"'{name}": place for name, place in named.items()}  # as tables for spreadsheets write a name like "-"
+            places = {str(place): place for place in range(num_classes)} | neutral | named
             unknown = next((text for text in self.label if text not in places), None)
             if unknown is not None:
                 raise unknown_name(f"class in {where}", unknown, class_names or map(str, range(num_classes)))

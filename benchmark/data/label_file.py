@@ -87,7 +87,7 @@ def _check_samples(found: LabelFile, path: Path, name: str, arrays: Arrays, cont
     if names is None:
         return
     for index, written in _paths(path):
-        if written != names[index]:
+        if written not in (names[index], f"'{names[index]}"):  # the apostrophe keeps a spreadsheet from running a name
             raise BenchmarkError(
                 f"{path} is for other data: it says that index {index} is {written}, in {name} it is {names[index]}; "
                 "were files added or removed since?"

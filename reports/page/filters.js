@@ -1,9 +1,6 @@
-// Which rows and columns are shown. The state stands in the address, so that a view can be sent to someone.
+// Which rows and columns are shown.
 const state = { search: "", set: "", noise: "", plugin: "", incomplete: false, oracle: false, intervals: false };
-const fields = {};
 let rows = [];
-
-const folded = (text) => text.normalize("NFKC").toLowerCase();
 
 /** Every row of a condition with what it is searched by. */
 function readRows() {
@@ -36,55 +33,6 @@ function applyFilters() {
   root.classList.toggle("intervals", state.intervals);
   document.getElementById("empty").hidden = count > 0 || rows.length === 0;
   announce(`${count} of ${rows.length} rows`);
-}
-
-function writeAddress() {
-  const set = Object.entries(state).filter(([, value]) => value).map(([key, value]) => [key, value === true ? "1" : value]);
-  try {
-    history.replaceState(null, "", set.length ? `#?${new URLSearchParams(set)}` : "#");
-  } catch { /* an address that cannot change */ }
-}
-
-function readAddress() {
-  if (!location.hash.startsWith("#?")) return;
-  const told = new URLSearchParams(location.hash.slice(2));
-  for (const key of Object.keys(state)) {
-    if (told.has(key)) state[key] = typeof state[key] === "boolean" ? told.get(key) === "1" : told.get(key);
-  }
-  for (const [key, field] of Object.entries(fields)) {
-    if (field.type === "checkbox") field.checked = state[key];
-    else field.value = state[key];
-    if (field.value !== state[key] && field.type !== "checkbox") state[key] = field.value = "";
-  }
-}
-
-function changed(key, value) {
-  state[key] = value;
-  writeAddress();
-  applyFilters();
-}
-
-function addSearch(tools) {
-  const field = make("input", { type: "search", id: "search", placeholder: "method, data, noise", autocomplete: "off", spellcheck: "false" });
-  field.addEventListener("input", () => changed("search", field.value));
-  fields.search = field;
-  tools.append(make("div", {}, make("label", { for: "search" }, "Search"), field));
-}
-
-function addChoice(tools, key, title, values) {
-  if (values.length < 2) return;
-  const field = make("select", { id: `choice-${key}` }, make("option", { value: "" }, "all"));
-  for (const value of values) field.append(make("option", { value }, value));
-  field.addEventListener("change", () => changed(key, field.value));
-  fields[key] = field;
-  tools.append(make("div", {}, make("label", { for: field.id }, title), field));
-}
-
-function addTick(tools, key, title) {
-  const field = make("input", { type: "checkbox", id: `tick-${key}` });
-  field.addEventListener("change", () => changed(key, field.checked));
-  fields[key] = field;
-  tools.append(make("label", { class: "tick" }, field, title));
 }
 
 /** A tick for each column of each task; the first column always stays. */
@@ -123,7 +71,7 @@ function addTools() {
   const tools = document.getElementById("tools");
   readRows();
   const of = (key) => [...new Set(rows.map((row) => row[key]))].sort(collator.compare);
-  addSearch(tools);
+  addSearch(tools, "method, data, noise");
   addChoice(tools, "set", "Data set", of("set"));
   addChoice(tools, "noise", "Noise", of("noise"));
   const plugins = of("plugin");

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
@@ -12,14 +11,15 @@ from benchmark.html_page import document, image, text
 from reports import style
 from reports.board import Board, Chapter, Provenance
 from reports.escape import DAGGER
+from reports.page.assets import script_of, style_of
 from reports.page.cells import BEFORE, CLOSE, meanings, off
 from reports.page.conditions import condition
 from reports.page.standings import standings
 
 __all__ = ["Figure", "page"]
 
-STYLES = ("page.css", "tables.css", "details.css")
-SCRIPTS = ("theme.js", "sorting.js", "filters.js", "charts.js", "curves.js", "details.js")
+STYLES = ("page.css", "tables.css", "details.css", "charts.css")
+SCRIPTS = ("theme.js", "sorting.js", "fields.js", "filters.js", "charts.js", "curves.js", "details.js")
 """In the order in which they stand in the one script of the page."""
 LARGEST_SVG = 500_000
 """Bytes; of a larger figure the page has the picture of pixels, if that is smaller."""
@@ -77,15 +77,7 @@ def page(board: Board, figures: Sequence[Figure] = ()) -> str:
         for n in range(2, widest + 1)
     )
     top = '<a class="skip" href="#content">Skip to the tables</a>\n<div class="bar" id="bar"></div>\n'
-    return document(board.title, [], "\n".join(parts), "".join(map(_asset, STYLES)) + hidden, _script(), top)
-
-
-def _script() -> str:
-    return f'"use strict";\n(() => {{\n{"".join(map(_asset, SCRIPTS))}}})();\n'
-
-
-def _asset(name: str) -> str:
-    return resources.files("reports.page").joinpath(name).read_text(encoding="utf-8")
+    return document(board.title, [], "\n".join(parts), style_of(*STYLES) + hidden, script_of(*SCRIPTS), top)
 
 
 def _summary(board: Board, methods: int) -> str:

@@ -183,3 +183,11 @@ def test_a_source_of_images_takes_no_file_of_labels(tmp_path: Path, file: Path) 
 def test_built_in_sets_leave_the_name_free() -> None:
     every: dict[str, Any] = {entry.name: Registry().load("dataset", entry.name) for entry in Registry().entries("dataset")}
     assert not [name for name, cls in every.items() if "label_file" in cls.Params.__dataclass_fields__]
+
+
+def test_names_that_a_spreadsheet_would_run_are_read_from_a_table_that_made_them_neutral(tmp_path: Path) -> None:
+    named = registry(tmp_path / "plugins", more='{"paths": [f"={i}.png" for i in range(60)]}')
+    file = tmp_path / "labels.csv"
+    file.write_text("index,path,given,label\n0,'=0.png,a,'b\n4,=4.png,b,c\n")
+    data = prepared(named, f"tinyset:label_file={file}", "human")
+    assert [label_of(data, index) for index in (0, 4, 6)] == [1, 2, 0]
