@@ -1,0 +1,87 @@
+"""How sure the estimates are: the whole calibration again, with samples drawn anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.clean.calibration import BORROWED, best_share, monotone_density, posterior
+
+__all__ = ["Counts", "Estimate", "estimate", "interval_of", "replicate", "wilson"]
+
+REPLICATES = 400
+MOST = 0.5
+"""Of the share of wrong labels: where more than half may be wrong, no ranking says which."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Of labels by how they were judged (row 0: trained on, 1: held out) and bin of their position.
+
+    Attributes:
+        everything: (2, J) labels as they are. flips: (2, J) known wrong ones.
+    """
+
+    everything: np.ndarray
+    flips: np.ndarray
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Attributes:
+    rate: share of wrong labels. wrong: (2, J) float64, probability of being wrong by row and bin.
+    """
+
+    rate: float
+    wrong: np.ndarray
+
+
+def estimate(counts: Counts, most: float = MOST) -> Estimate:
+    """The share of wrong labels and the probabilities that follow; a row with few flips borrows from both.
+
+    Args:
+        counts: at least one flip among them.
+        most: the rate is no more than this.
+    """
+    pooled = counts.flips.sum(axis=0)
+    rate = min(float(best_share(counts.everything.sum(axis=0), pooled)), most)
+    rows = []
+    for everything, flips in zip(counts.everything, counts.flips, strict=True):
+        whole = everything if everything.sum() else counts.everything.sum(axis=0)
+        width = (whole + 0.1) / (whole + 0.1).sum()
+        rows.append(posterior(rate, monotone_density(flips + BORROWED * pooled / max(pooled.sum(), 1), whole), width))
+    return Estimate(rate, np.stack(rows))
+
+
+def replicate(counts: Counts, rng: np.random.Generator) -> list[Estimate]:
+    """The estimate of 400 sets of samples that are drawn with replacement; numbers by bin are all that counts of them."""
+
+    def drawn(numbers: np.ndarray) -> np.ndarray:
+        total = int(numbers.sum())
+        flat = rng.multinomial(total, numbers.ravel() / max(total, 1), size=REPLICATES) if total else np.zeros((REPLICATES, numbers.size))
+        return flat.reshape(REPLICATES, *numbers.shape)
+
+    return [
+        estimate(Counts(everything, flips), most=1.0) for everything, flips in zip(drawn(counts.everything), drawn(counts.flips), strict=True)
+    ]
+
+
+def interval_of(value: float, found: np.ndarray, size: int, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Value and 95 % interval of a share among ``size`` samples, of which the probability was estimated as ``found`` (R,) by replicates.
+
+    The samples themselves are a draw as well: with few of them the share differs from the probability.
+    """
+    shares = rng.binomial(size, found.clip(0, 1)) / size
+    low, high = np.quantile(shares, (0.025, 0.975))
+    return value, float(min(low, value)), float(max(high, value))
+
+
+def wilson(hits: int, size: int) -> tuple[float, float, float]:
+    """Share and 95 % interval (Wilson 1927); (NaN, 0, 1) of nothing."""
+    if size == 0:
+        return float("nan"), 0.0, 1.0
+    z, share = 1.959964, hits / size
+    middle = (share + z**2 / (2 * size)) / (1 + z**2 / size)
+    half = z * float(np.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))) / (1 + z**2 / size)
+    return share, max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
