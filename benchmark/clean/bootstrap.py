@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.clean.calibration import BORROWED, best_share, monotone_density, posterior
+from benchmark.clean.calibration import BORROWED, RECALL, monotone_density, posterior, share_wrong, trust
 
 __all__ = ["Counts", "Estimate", "estimate", "interval_of", "replicate", "wilson"]
 
 REPLICATES = 400
+RECALLS = (0.55, 0.8)
+"""Every replicate reads the rate at another cut, as nobody knows the best one: the interval says how much depends on it."""
+
 MOST = 0.5
 """Of the share of wrong labels: where more than half may be wrong, no ranking says which."""
 
@@ -37,25 +40,27 @@ class Estimate:
     wrong: np.ndarray
 
 
-def estimate(counts: Counts, most: float = MOST) -> Estimate:
+def estimate(counts: Counts, most: float = MOST, recall: float = RECALL) -> Estimate:
     """The share of wrong labels and the probabilities that follow; a row with few flips borrows from both.
 
     Args:
         counts: at least one flip among them.
         most: the rate is no more than this.
+        recall: of the cut that the rate is read at.
     """
-    pooled = counts.flips.sum(axis=0)
-    rate = min(float(best_share(counts.everything.sum(axis=0), pooled)), most)
-    rows = []
-    for everything, flips in zip(counts.everything, counts.flips, strict=True):
-        whole = everything if everything.sum() else counts.everything.sum(axis=0)
-        width = (whole + 0.1) / (whole + 0.1).sum()
-        rows.append(posterior(rate, monotone_density(flips + BORROWED * pooled / max(pooled.sum(), 1), whole), width))
+    everywhere, pooled = counts.everything.sum(axis=0), counts.flips.sum(axis=0)
+    rate = min(share_wrong(everywhere, pooled, recall), most)
+    trusted = trust(rate, everywhere, pooled)
+    borrowed = BORROWED * pooled / max(pooled.sum(), 1)
+    rows = [
+        posterior(rate, monotone_density(flips + borrowed, own if own.any() else everywhere), trusted)
+        for own, flips in zip(counts.everything, counts.flips, strict=True)
+    ]
     return Estimate(rate, np.stack(rows))
 
 
 def replicate(counts: Counts, rng: np.random.Generator) -> list[Estimate]:
-    """The estimate of 400 sets of samples that are drawn with replacement; numbers by bin are all that counts of them."""
+    """The estimate of 400 sets of samples that are drawn with replacement, and of as many cuts; numbers by bin are all that counts."""
 
     def drawn(numbers: np.ndarray) -> np.ndarray:
         total = int(numbers.sum())
@@ -63,7 +68,8 @@ def replicate(counts: Counts, rng: np.random.Generator) -> list[Estimate]:
         return flat.reshape(REPLICATES, *numbers.shape)
 
     return [
-        estimate(Counts(everything, flips), most=1.0) for everything, flips in zip(drawn(counts.everything), drawn(counts.flips), strict=True)
+        estimate(Counts(everything, flips), most=1.0, recall=recall)
+        for everything, flips, recall in zip(drawn(counts.everything), drawn(counts.flips), rng.uniform(*RECALLS, REPLICATES), strict=True)
     ]
 
 

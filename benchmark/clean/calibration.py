@@ -1,17 +1,19 @@
 """From a ranking to probabilities: where known wrong labels lie among the labels as they are says how many of those are wrong too.
 
 Measured in ranks among the labels as they are (position 0 to 1), all labels together have density 1. They are a share π of wrong ones with
-density f1 and 1 − π right ones with density f0: π·f1 + (1 − π)·f0 = 1. So Bayes' rule says P(wrong | position) = π·f1(position), and f1 is
-that of the known wrong labels, which are wrong by our own doing. As f0 is no less than 0, π is at most (share of all labels above a cut) /
-(share of the known wrong ones above it) for every cut; that the most suspicious labels are all wrong makes it equal at the best cut. This
-is learning from positive and unlabelled samples: Elkan and Noto, KDD 2008; best cut: Garg et al., NeurIPS 2021.
+density f1 and 1 − π right ones: so Bayes' rule says P(wrong | position) = π·f1(position), and f1 is that of the known wrong labels, which
+are wrong by our own doing. Above the cut that finds most of those (:data:`RECALL`), few labels are right, so π is about the share of all
+labels above it / the share of the known wrong ones above it: learning from positive and unlabelled samples, Elkan and Noto, KDD 2008.
+
+Where no label or only few are wrong, or the real errors are harder to see than the known ones, these stand out: π·f1 goes above 1. The
+share of them that does so measures how little the real errors are like them, and all probabilities are lowered by it (:func:`trust`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["best_share", "bins_of", "edges_for", "monotone_density", "posterior"]
+__all__ = ["RECALL", "bins_of", "edges_for", "monotone_density", "posterior", "share_wrong", "trust"]
 
 FACTOR = 0.8
 """Of one cut's share of all labels to the next one's."""
@@ -19,8 +21,8 @@ FACTOR = 0.8
 BORROWED = 50
 """As many flips as those of all parts count for, in a part with few of its own."""
 
-CAUTION = 1.0
-"""Standard errors that are added to a cut's ratio before the best one is chosen: a cut with few labels above it must be better by more."""
+RECALL = 0.7
+"""Share of the known wrong labels above the cut that the share of wrong labels is read at."""
 
 
 def edges_for(n: int) -> np.ndarray:
@@ -36,21 +38,19 @@ def bins_of(position: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return found
 
 
-def best_share(everything: np.ndarray, flips: np.ndarray) -> np.ndarray:
-    """The share of wrong labels, from numbers of labels.
+def share_wrong(everything: np.ndarray, flips: np.ndarray, recall: float = RECALL) -> float:
+    """The share of wrong labels, in [0, 1], from numbers (J,) by bin.
 
     Args:
-        everything: (…, J) of the labels as they are, by bin. flips: (…, J) of the known wrong ones.
-
-    Returns:
-        (…) float64 in [0, 1].
+        everything: of the labels as they are. flips: of the known wrong ones.
+        recall: share of these above the cut; between the bins' edges, both grow evenly.
     """
-    above, found = (np.cumsum(counts[..., ::-1], axis=-1)[..., ::-1] for counts in (everything, flips))
-    share = (above + 0.5) / (above[..., :1] + 0.5)
-    ratio = share * (found[..., :1] + 0.5) / (found + 0.5)
-    cautious = ratio * np.exp(CAUTION * np.sqrt(1 / (above + 0.5) + 1 / (found + 0.5)))
-    best = np.argmin(cautious, axis=-1)[..., None]
-    return np.minimum(np.take_along_axis(ratio, best, axis=-1)[..., 0], 1.0)
+    above, found = (np.concatenate(([0.0], np.cumsum(counts[::-1]) / max(counts.sum(), 1))) for counts in (everything, flips))
+    if not flips.sum():
+        return 1.0
+    step = np.flatnonzero(found >= recall)[0]  # the first cut that finds as many
+    part = (recall - found[step - 1]) / (found[step] - found[step - 1])
+    return min(float(above[step - 1] + part * (above[step] - above[step - 1])) / recall, 1.0)
 
 
 def monotone_density(flips: np.ndarray, everything: np.ndarray) -> np.ndarray:
@@ -67,23 +67,27 @@ def monotone_density(flips: np.ndarray, everything: np.ndarray) -> np.ndarray:
     return density
 
 
-def posterior(rate: float, density: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """(J,) float64 P(wrong | bin): π·f1, at most 1, with a mean of π.
+def trust(rate: float, everything: np.ndarray, flips: np.ndarray) -> float:
+    """In [0, 1]: 1 − the share of the known wrong labels that stand out by more than wrong labels of their kind would let them.
 
-    What is cut off at 1 is added elsewhere by the same factor.
+    That is the largest difference, over the cuts, of the share of flips above it and 1/π times the share of all labels above it, less one
+    standard error, as the largest of many is above 0 by chance.
 
     Args:
-        rate: π. density: (J,) f1, growing. width: (J,) share of all labels by bin, summing to 1.
+        rate: π. everything, flips: numbers (J,) by bin.
     """
-    scale = rate
-    for _ in range(50):
-        found = np.minimum(scale * density, 1.0)
-        mean = float(found @ width)
-        if mean >= rate * (1 - 1e-9) or bool((found >= 1).all()):
-            break
-        capped = scale * density >= 1
-        left = float((density * width)[~capped].sum())
-        if left <= 0:
-            break
-        scale = (rate - float(width[capped].sum())) / left
-    return np.minimum(scale * density, 1.0)
+    labels, known = max(everything.sum(), 1), max(flips.sum(), 1)
+    above, found = (np.cumsum(counts[::-1]) / size for counts, size in ((everything, labels), (flips, known)))
+    rate = max(rate, 0.5 / labels)
+    chance = np.sqrt(found * (1 - found).clip(0) / known + above / labels / rate**2)
+    return float(1 - np.max(found - above / rate - chance).clip(0, 1))
+
+
+def posterior(rate: float, density: np.ndarray, trusted: float) -> np.ndarray:
+    """(J,) float64 P(wrong | bin): π·f1, at most 1, times what is trusted.
+
+    Args:
+        rate: π. density: (J,) f1. trusted: as of :func:`trust`.
+    """
+    found: np.ndarray = np.minimum(rate * density, 1.0) * trusted
+    return found

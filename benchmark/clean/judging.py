@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmark.clean.bootstrap import Counts, Estimate, estimate, interval_of, replicate, wilson
-from benchmark.clean.calibration import best_share, bins_of, edges_for
+from benchmark.clean.calibration import bins_of, edges_for, share_wrong
 from benchmark.clean.forecasts import confusion, pooled, suggest
 from benchmark.clean.scores import Scores
 from benchmark.clean.stacking import consensus, cross_fitted, fit_weights, folds_of, positions
@@ -59,7 +59,7 @@ def judge(
         state=_states(flagged | (wrong > 0.5), scores.hardness, _among(suspicion[None], held, np.ones(len(held), dtype=bool))[0]),
         flagged=flagged,
         precision=first[-1] if number else None,
-        noise_rate=first[len(at) - 1],
+        noise_rate=Interval(*interval_of(found.rate, np.array([one.rate for one in again]), len(held), rng)),
         curve_at=at,
         curve=tuple(first[: len(at)]),
         confusion=confusion(probability, scores.given, wrong),
@@ -81,7 +81,7 @@ def judged_clean(place: np.ndarray, checked: np.ndarray, injected: np.ndarray, e
     of_check = consensus(equal, checked)
     of_check = positions(of_check, of_check[~injected])
     numbers = [np.bincount(bins_of(of_check[rows], edges), minlength=len(edges) - 1) for rows in (~injected, injected)]
-    rate = float(best_share(numbers[0], numbers[1]))
+    rate = share_wrong(numbers[0], numbers[1])
     suspicion = consensus(equal, place)
     clean: np.ndarray = (suspicion <= np.quantile(suspicion, 1 - min(SPARED * rate, 0.5))) & ~injected
     return clean
