@@ -23,11 +23,13 @@ class Counts:
     """Of labels by how they were judged (row 0: trained on, 1: held out) and bin of their position.
 
     Attributes:
-        everything: (2, J) labels as they are. flips: (2, J) known wrong ones.
+        joint: (2, J, J) labels as they are, by bin in the runs on them and in those with the known wrong ones. flips: (2, J) the latter.
+        classes: K.
     """
 
-    everything: np.ndarray
+    joint: np.ndarray
     flips: np.ndarray
+    classes: int
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,15 @@ def estimate(counts: Counts, most: float = MOST, recall: float = RECALL) -> Esti
         most: the rate is no more than this.
         recall: of the cut that the rate is read at.
     """
-    everywhere, pooled = counts.everything.sum(axis=0), counts.flips.sum(axis=0)
-    rate = min(share_wrong(everywhere, pooled, recall), most)
+    everything, pooled = counts.joint.sum(axis=1), counts.flips.sum(axis=0)
+    everywhere = everything.sum(axis=0)
+    rate = min(share_wrong(counts.joint.sum(axis=0), pooled, counts.classes, recall), most)
     trusted = trust(rate, everywhere, pooled)
+    righted = min(rate / (counts.classes - 1), 0.5)
     borrowed = BORROWED * pooled / max(pooled.sum(), 1)
     rows = [
-        posterior(rate, monotone_density(flips + borrowed, own if own.any() else everywhere), trusted)
-        for own, flips in zip(counts.everything, counts.flips, strict=True)
+        posterior(rate, monotone_density(flips + borrowed, own if own.any() else everywhere, righted), trusted)
+        for own, flips in zip(everything, counts.flips, strict=True)
     ]
     return Estimate(rate, np.stack(rows))
 
@@ -67,9 +71,10 @@ def replicate(counts: Counts, rng: np.random.Generator) -> list[Estimate]:
         flat = rng.multinomial(total, numbers.ravel() / max(total, 1), size=REPLICATES) if total else np.zeros((REPLICATES, numbers.size))
         return flat.reshape(REPLICATES, *numbers.shape)
 
+    recalls = rng.uniform(*RECALLS, REPLICATES)
     return [
-        estimate(Counts(everything, flips), most=1.0, recall=recall)
-        for everything, flips, recall in zip(drawn(counts.everything), drawn(counts.flips), rng.uniform(*RECALLS, REPLICATES), strict=True)
+        estimate(Counts(joint, flips, counts.classes), most=1.0, recall=recall)
+        for joint, flips, recall in zip(drawn(counts.joint), drawn(counts.flips), recalls, strict=True)
     ]
 
 

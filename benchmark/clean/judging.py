@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmark.clean.bootstrap import Counts, Estimate, estimate, interval_of, replicate, wilson
-from benchmark.clean.calibration import bins_of, edges_for, share_wrong
+from benchmark.clean.calibration import bins_of, edges_for
 from benchmark.clean.forecasts import confusion, pooled, suggest
 from benchmark.clean.scores import Scores
 from benchmark.clean.stacking import consensus, cross_fitted, fit_weights, folds_of, positions
@@ -13,9 +13,6 @@ from benchmark.clean.verdict import EASY, HARD, NOISY, Interval, SelfCheck, Verd
 from benchmark.errors import BenchmarkError
 
 __all__ = ["judge", "judged_clean"]
-
-SPARED = 1.5
-"""The most suspicious labels, this many times the estimated share of wrong ones, are not judged clean: hard ones lie there as well."""
 
 HARD_SHARE = 0.2
 """Where hsa has no opinion (held-out samples, runs without it), this share of most suspicious samples is hard if not noisy."""
@@ -30,16 +27,19 @@ def judge(
     scores, check = _comparable(scores, check, injected, precision)
     rng = np.random.default_rng([seed, 0x636C65616E])
     held = scores.held_out
-    place, checked = _among(scores.suspicion, held, np.ones(len(held), dtype=bool)), _among(check.suspicion, held, ~injected)
+    K = max(classes or int(max(scores.given.max(), check.given.max(), scores.suggested.max())) + 1, 2)
+    everyone = np.ones(len(held), dtype=bool)
+    place, checked = _among(scores.suspicion, held, everyone), _among(check.suspicion, held, ~injected)
     edges = edges_for(len(held) - int(injected.sum()))
-    clean = judged_clean(place, checked, injected, edges)
+    clean = judged_clean(place, checked, held, injected, edges, K)
     used, fold = injected | clean, folds_of(injected, rng)
     weights = fit_weights(checked[:, used], injected[used])
     suspicion = consensus(weights, place)
     ranked = cross_fitted(checked, injected, used, fold)
-    counts = _counts(_among(ranked[None], held, ~injected)[0], held, injected, edges)
+    position = _among(suspicion[None], held, everyone)[0]
+    counts = _counts(position, _among(ranked[None], held, ~injected)[0], held, injected, edges, K)
     found, again = estimate(counts), replicate(counts, rng)
-    where = bins_of(_among(suspicion[None], held, np.ones(len(held), dtype=bool))[0], edges)
+    where = bins_of(position, edges)
     wrong = found.wrong[held.astype(int), where]
     order = np.lexsort((-suspicion, -wrong))
     enough = np.cumsum(wrong[order]) / np.arange(1, len(order) + 1) >= precision
@@ -48,15 +48,14 @@ def judge(
     flagged[order[:number]] = True
     at = tuple(m for m in CURVE if m < len(order)) + (len(order),)
     first = [_top(m, order, wrong, held, where, again, rng) for m in (*at, *([number] if number else []))]
-    K = classes or int(max(scores.given.max(), scores.suggested.max())) + 1
-    probability = pooled(scores.suggested, scores.confidence, weights, max(K, 2))
+    probability = pooled(scores.suggested, scores.confidence, weights, K)
     suggested, confidence = suggest(probability, scores.given, wrong)
     return Verdict(
         wrong=wrong,
         suspicion=suspicion,
         suggested=suggested,
         confidence=confidence,
-        state=_states(flagged | (wrong > 0.5), scores.hardness, _among(suspicion[None], held, np.ones(len(held), dtype=bool))[0]),
+        state=_states(flagged | (wrong > 0.5), scores.hardness, position),
         flagged=flagged,
         precision=first[-1] if number else None,
         noise_rate=Interval(*interval_of(found.rate, np.array([one.rate for one in again]), len(held), rng)),
@@ -68,22 +67,19 @@ def judge(
     )
 
 
-def judged_clean(place: np.ndarray, checked: np.ndarray, injected: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def judged_clean(place: np.ndarray, checked: np.ndarray, held: np.ndarray, injected: np.ndarray, edges: np.ndarray, K: int) -> np.ndarray:
     """(n,) bool: unchanged labels that are not among the most suspicious of the labels as they are.
 
-    How many those are follows from a first estimate of the share of wrong labels, with all methods weighing the same; at least half of the
-    labels stay.
+    Not judged clean is as large a share as is wrong by a first estimate, with all methods weighing the same, but at most half.
 
     Args:
         place, checked: (m, n) positions in the runs on the labels as they are, and with the known wrong ones.
+        held, injected: (n,) bool. edges: of the bins. K: classes.
     """
     equal = np.full(len(place), 1 / len(place))
-    of_check = consensus(equal, checked)
-    of_check = positions(of_check, of_check[~injected])
-    numbers = [np.bincount(bins_of(of_check[rows], edges), minlength=len(edges) - 1) for rows in (~injected, injected)]
-    rate = share_wrong(numbers[0], numbers[1])
-    suspicion = consensus(equal, place)
-    clean: np.ndarray = (suspicion <= np.quantile(suspicion, 1 - min(SPARED * rate, 0.5))) & ~injected
+    suspicion = _among(consensus(equal, place)[None], held, np.ones(len(held), dtype=bool))[0]
+    counts = _counts(suspicion, _among(consensus(equal, checked)[None], held, ~injected)[0], held, injected, edges, K)
+    clean: np.ndarray = (suspicion <= np.quantile(suspicion, 1 - estimate(counts).rate)) & ~injected
     return clean
 
 
@@ -121,11 +117,13 @@ def _among(values: np.ndarray, held: np.ndarray, reference: np.ndarray) -> np.nd
     return found
 
 
-def _counts(position: np.ndarray, held: np.ndarray, injected: np.ndarray, edges: np.ndarray) -> Counts:
-    size = len(edges) - 1
-    where = held.astype(np.int64) * size + bins_of(position, edges)
-    everything, flips = (np.bincount(where[rows], minlength=2 * size).reshape(2, size) for rows in (~injected, injected))
-    return Counts(everything, flips)
+def _counts(position: np.ndarray, again: np.ndarray, held: np.ndarray, injected: np.ndarray, edges: np.ndarray, K: int) -> Counts:
+    """Numbers by bin of (n,) positions in the runs on the labels as they are and, ``again``, in those with the known wrong ones."""
+    size, row = len(edges) - 1, held.astype(np.int64)
+    first, second = bins_of(position, edges), bins_of(again, edges)
+    joint = np.bincount(((row * size + first) * size + second)[~injected], minlength=2 * size * size)
+    flips = np.bincount((row * size + second)[injected], minlength=2 * size)
+    return Counts(joint.reshape(2, size, size), flips.reshape(2, size), K)
 
 
 def _top(

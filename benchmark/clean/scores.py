@@ -84,7 +84,9 @@ def scores_of(folders: Mapping[str, Path], n: int, parts: Mapping[str, np.ndarra
     where = {name: np.asarray(parts[name], dtype=np.int64) for name in ("train", *HELD_OUT)}
     everything = np.sort(np.concatenate(list(where.values())))
     if not np.array_equal(everything, np.arange(n)):
-        raise BenchmarkError(f"the parts hold {len(everything)} positions, not each of the {n} samples once; leave subset and imbalance out")
+        raise BenchmarkError(
+            f"the parts hold {len(everything)} positions, not each of the {n} samples once; leave subset and imbalance out"
+        )
     part = np.zeros(n, dtype=np.uint8)
     for number, name in enumerate(HELD_OUT, 1):
         part[where[name]] = number
@@ -173,7 +175,9 @@ def _check(
     for name, values in columns.items():
         kind = "iu" if name in ("index", "suggested", "state") else "fiu"
         if values.shape != (len(where["train"]),) or values.dtype.kind not in kind:
-            raise BenchmarkError(f"{table}: {name} is {values.dtype} {values.shape}, one of each training sample expected; run the cell again")
+            raise BenchmarkError(
+                f"{table}: {name} is {values.dtype} {values.shape}, one of each training sample expected; run the cell again"
+            )
     if not np.array_equal(columns["index"], where["train"]):
         raise BenchmarkError(f"{table} lists other samples than this data's training part; run the cell again")
     suggested, confidence = columns["suggested"], columns["confidence"]
