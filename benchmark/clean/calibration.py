@@ -2,7 +2,7 @@
 
 Measured in ranks among the labels as they are (position 0 to 1), all labels together have density 1. They are a share π of wrong ones with
 density f1 and 1 − π right ones: so Bayes' rule says P(wrong | position) = π·f1(position), and f1 is that of the known wrong labels, which
-are wrong by our own doing: learning from positive and unlabelled samples (Elkan and Noto, KDD 2008).
+are wrong by our own doing: learning from positive and unlabelled samples (Elkan and Noto, 2008).
 
 π is read at the cut that finds most of the known wrong ones (:data:`RECALL` = r of them). A share u of the labels as they are lies above it,
 and a share φ of the right ones, so u = π·r + (1 − π)·φ and π = (u − φ)/(r − φ), the adjusted count (Forman 2008). φ is that of the labels

@@ -46,7 +46,7 @@ def judge(
     number = int(np.flatnonzero(enough)[-1]) + 1 if enough.any() else 0
     flagged = np.zeros(len(held), dtype=bool)
     flagged[order[:number]] = True
-    at = tuple(m for m in CURVE if m < len(order)) + (len(order),)
+    at = (*(m for m in CURVE if m < len(order)), len(order))
     first = [_top(m, order, wrong, held, where, again, rng) for m in (*at, *([number] if number else []))]
     probability = pooled(scores.suggested, scores.confidence, weights, K)
     suggested, confidence = suggest(probability, scores.given, wrong)

@@ -137,7 +137,7 @@ def _read(folder: Path, where: Mapping[str, np.ndarray], n: int) -> dict[str, np
         "suspicion": whole(rank_shares(-quality), rank_shares(-forecast[np.arange(len(labels)), labels]), np.float64),
         "flagged": whole(arrays["train_suspect"], forecast.argmax(1) != labels, bool),
         "suggested": whole(columns["suggested"], forecast.argmax(1), np.int64),
-        "confidence": whole(columns["confidence"], forecast.max(1), np.float64),
+        "confidence": whole(columns["confidence"], forecast.max(1), np.float64).clip(0, 1),
     }
     if bool(arrays.get("truth_known", True)) and "train_true" in arrays and "val_true" in arrays:
         run["true"] = whole(arrays["train_true"], np.concatenate([arrays["val_true"], arrays["test_labels"]]), np.int64)
@@ -181,5 +181,7 @@ def _check(
     if not np.array_equal(columns["index"], where["train"]):
         raise BenchmarkError(f"{table} lists other samples than this data's training part; run the cell again")
     suggested, confidence = columns["suggested"], columns["confidence"]
-    if not (0 <= suggested.min() <= suggested.max() < classes and np.isfinite(confidence).all()):
-        raise BenchmarkError(f"{table} suggests classes outside [0, {classes}), or is not a number of sure; run the cell again")
+    if not 0 <= suggested.min() <= suggested.max() < classes:
+        raise BenchmarkError(f"{table} suggests classes outside [0, {classes}); run the cell again")
+    if not ((confidence >= -1e-4) & (confidence <= 1 + 1e-4)).all():
+        raise BenchmarkError(f"{table}: a confidence is no probability; run the cell again")
