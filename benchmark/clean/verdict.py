@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-__all__ = ["EASY", "HARD", "NOISY", "Interval", "SelfCheck", "Verdict"]
+__all__ = ["EASY", "HARD", "NOISY", "Interval", "SelfCheck", "Verdict", "judge"]
+
+if TYPE_CHECKING:
+    from benchmark.clean.scores import Scores
 
 EASY, HARD, NOISY = 0, 1, 2
 """States of a sample: surely right; right, but hard to learn; likely wrong."""
@@ -82,3 +86,31 @@ class Verdict:
     confusion: np.ndarray
     weights: dict[str, float]
     check: SelfCheck
+
+
+def judge(
+    scores: Scores,
+    check: Scores,
+    injected: np.ndarray,
+    *,
+    precision: float = 0.9,
+    seed: int = 0,
+    classes: int | None = None,
+    kind: str = "symmetric",
+) -> Verdict:
+    """The answer, from runs on the labels as they are and runs of the same methods on the same parts with known wrong labels among them.
+
+    Args:
+        scores: of the labels as they are. check: with the known wrong ones.
+        injected: (n,) bool, the labels that were changed.
+        precision: that the flagged samples are to have, by the estimate (its mean, not its lower end: the self-check measures it).
+        seed: of folds and of the samples drawn anew for intervals.
+        classes: K; by default as many as occur in labels and forecasts.
+        kind: of the change, for the words of the self-check.
+
+    Raises:
+        BenchmarkError: the two do not fit each other, or no label was changed.
+    """
+    from benchmark.clean.judging import judge as judged
+
+    return judged(scores, check, injected, precision=precision, seed=seed, classes=classes, kind=kind)
