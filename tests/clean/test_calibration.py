@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.clean.bootstrap import Counts, estimate, interval_of, replicate, wilson
 from benchmark.clean.calibration import bins_of, edges_for, monotone_density, posterior, share_wrong, trust
-from benchmark.clean.forecasts import confusion, pooled, suggest
+from benchmark.clean.suggestions import confusion, pooled, suggest
 from benchmark.clean.stacking import consensus, fit_weights, folds_of, positions
 
 
