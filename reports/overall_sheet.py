@@ -23,9 +23,11 @@ def overall_sheet(comparison: Comparison) -> Sheet | None:
 
 
 def standing_marks(standing: Standing, comparison: Comparison) -> list[str]:
-    """What a reader must know of a standing; what the method was told, and whether it was tuned, in any condition."""
+    """What a reader must know of a standing: what the method was told, and whether it was tuned, in any condition behind its numbers."""
     found = ["not separable from best"] if standing.close else []
-    entries = [entry for group in comparison.groups for entry in group.entries if entry.method == standing.method]
+    counting = comparison.overall.groups if comparison.overall is not None and standing.average_rank is not None else ()
+    groups = [comparison.groups[place] for place in counting] or comparison.groups  # without numbers, all that is known of it
+    entries = [entry for group in groups for entry in group.entries if entry.method == standing.method]
     told = sorted({truth for entry in entries for truth in entry.oracle})
     found += [f"oracle: {'+'.join(told)}"] if told else []
     found += ["tuned"] if any(entry.tuned for entry in entries) else []
