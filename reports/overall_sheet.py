@@ -18,7 +18,9 @@ def overall_sheet(comparison: Comparison) -> Sheet | None:
     name = f"{comparison.rank.title}{' %' if comparison.rank.percent else ''}"
     rows = tuple(_row(standing, comparison) for standing in overall.standings)
     header = ("method", "average rank", f"mean {name}", "95 % interval", "best in", "marks")
+    data = len({comparison.groups[place].dataset for place in overall.groups})
     heading = f"{comparison.task} over {conditions(len(overall.groups))}"
+    heading += f" of {data} data set{'' if data == 1 else 's'}" if data else ""
     return Sheet(heading, header, rows, (averaged(comparison), *statement(overall), *left_out(comparison, overall)), ("method", "marks"))
 
 

@@ -97,7 +97,7 @@ def test_json_holds_every_run_and_the_table(small) -> None:
         "mean": pytest.approx(0.9), "sd": pytest.approx(0.02 / 2**0.5), "n": 2, "low": 0.89, "high": 0.91,
     }  # fmt: skip
     assert first["run_keys"] == [run["run_key"] for run in document["runs"] if run["method"] == "gce"]
-    assert first["command"].startswith("python -m benchmark run --methods gce --datasets cells --noise ")
+    assert first["command"].startswith("python -m benchmark run --methods gce:label=gce --datasets cells --noise ")
     assert document["table"][2]["marks"] == ["incomplete (1 of 2 seeds)", "diverged 1"]
     assert document["groups"][0]["references"]["detection/constant_f1"]["mean"] == 0.25
 
