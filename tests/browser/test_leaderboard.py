@@ -424,6 +424,15 @@ def test_figures_of_a_row_are_equally_high(chromium, result, tmp_path, width: in
     assert (first == second) is bool(pairs)
 
 
+def test_long_names_take_three_lines_and_paper_has_them_whole(chromium, result) -> None:
+    name = "setting=" + "x" * 300
+    chromium.open(page(make_board(result, methods=(name, "ce"), datasets=("folder:" + "y" * 300,))))
+    heights = "return ['.contents bdi', '.condition .name bdi'].map(s => document.querySelector(s).getBoundingClientRect().height)"
+    assert max(chromium.run(heights)) < 75
+    chromium.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert chromium.run(heights)[1] > 75
+
+
 def test_a_picture_of_the_page(chromium, html, result) -> None:
     picture = Image.open(io.BytesIO(take(chromium, html)))
     assert picture.size[0] == 2560 and 1600 < picture.size[1] <= 3400
