@@ -130,7 +130,7 @@ function reliability(row) {
   const gap = accuracy.reduce((sum, value, bin) => (value == null ? sum : sum + share[bin] * Math.abs(value - confidence[bin])), 0);
   const over = accuracy.reduce((sum, value, bin) => (value == null ? sum : sum + share[bin] * (confidence[bin] - value)), 0);
   const says = `mean gap between confidence and accuracy ${percent(gap)}, ${over > 0 ? "over" : "under"}confident by ${percent(Math.abs(over))}`;
-  return card({ title: "Calibration", note: `red: gap ${percent(gap)}, ${seedsOf(row)}`, says }, (svg) => {
+  return card({ title: "Calibration", note: `red: gap ${percent(gap)}, ${row.seeds.length > 1 ? `${seedsOf(row)} together` : "1 seed"}`, says }, (svg) => {
     const whole = (value) => String(Math.round(100 * value));
     const at = axes(svg, { range: [0, 1], title: "confidence, %", write: whole }, { range: [0, 1], title: "accuracy, %", write: whole });
     accuracy.forEach((value, bin) => {

@@ -163,6 +163,7 @@ def test_a_row_opens_to_charts_that_tell_their_numbers(shown) -> None:
     told = " | ".join(words for _, words in charts)
     assert "Finding wrong labels: precision 82.5 % (79.5 % to 85.5 %) at recall 50 %, chance 40.0 %" in told
     assert "Calibration: mean gap between confidence and accuracy 8.0 %, overconfident by 8.0 %" in told
+    assert "Calibrationred: gap 8.0 %, 2 seeds together" in shown.texts(".more .chart h5")  # the table has the mean of each seed's
     assert "right labels 97.3 % (96.3 % to 98.3 %) after epoch 5" in told and "selected epoch 3.6" in told
     facts = shown.texts(".more .told")[0]
     assert "python -m benchmark run --methods ce --datasets cells" in facts and "--seeds 0-1" in facts
