@@ -47,6 +47,7 @@ def write_board(board: Board, out: Path, store: RunStore | None, registry: Regis
         progress("drawing figures", 0, 0)
         drawn = draw_all(board, figures)
         texts = {"leaderboard.html": page(board, drawn)} | {name: BOARD_FORMATS[format](board) for format, name in NAMES.items()}
+    out.mkdir(parents=True, exist_ok=True)  # no figure may have made it
     for name, text in texts.items():
         atomic_write_text(out / name, text)
     return [*(out / name for name in texts), *(path for one in drawn for path in (one.svg, one.png))]

@@ -15,6 +15,7 @@ from reports.wording import NOTHING, cell, marks, number, signed
 __all__ = [
     "BEFORE",
     "CLOSE",
+    "RULES",
     "badge_list",
     "badges",
     "data_cell",

@@ -1,7 +1,7 @@
 // Which rows and columns are shown. The state stands in the address, so that a view can be sent to someone.
 const state = { search: "", set: "", noise: "", plugin: "", incomplete: false, oracle: false, intervals: false };
 const fields = {};
-let rows = [];
+let rows = [], ways = [];
 
 const folded = (text) => text.normalize("NFKC").toLowerCase();
 
@@ -33,6 +33,7 @@ function applyFilters() {
   }
   for (const [section, kept] of shown) section.hidden = kept === 0;
   for (const set of all(".set, .task")) set.hidden = all(".condition", set).every((section) => section.hidden);
+  for (const [item, target] of ways) item.hidden = target.hidden;
   root.classList.toggle("intervals", state.intervals);
   document.getElementById("empty").hidden = count > 0 || rows.length === 0;
   announce(`${count} of ${rows.length} rows`);
@@ -56,6 +57,14 @@ function readAddress() {
     else field.value = state[key];
     if (field.value !== state[key] && field.type !== "checkbox") state[key] = field.value = "";
   }
+}
+
+/** A view that someone has sent, or the one before. */
+function takeAddress() {
+  if (!location.hash.startsWith("#?")) return;
+  for (const key of Object.keys(state)) state[key] = typeof state[key] === "boolean" ? false : "";
+  readAddress();
+  applyFilters();
 }
 
 function changed(key, value) {
@@ -113,7 +122,8 @@ function addColumns(tools) {
       });
       return button;
     };
-    set.append(choose("All", () => true), choose("Usual", (place) => !usual.split(" ").includes(String(place))));
+    const usually = choose("Usual", (place) => !usual.split(" ").includes(String(place)));
+    set.append(make("div", { class: "choices" }, choose("All", () => true), usually));
     panel.append(set);
   }
   if (tasks.length) tools.append(make("details", { class: "menu" }, make("summary", { class: "button" }, "Columns"), panel));
@@ -134,6 +144,9 @@ function addTools() {
   if (rows.some(({ flags }) => flags.includes("oracle"))) addTick(tools, "oracle", "Hide oracle-informed");
   tools.append(make("div", { class: "status", id: "status", role: "status" }));
   tools.after(make("p", { class: "note empty", id: "empty", hidden: true }, "No row fits. Take something out of the search."));
+  const links = all(".contents a").map((link) => [link.parentElement, document.getElementById(link.hash.slice(1))]);
+  ways = links.filter(([, target]) => target?.matches(".condition, .set, .task"));
+  window.addEventListener("hashchange", takeAddress);
   readAddress();
   applyFilters();
 }
