@@ -196,7 +196,7 @@ def _provenance(found: Provenance) -> str:
     lines = [("command", f"<code>{text(found.command)}</code>"), ("version", text(found.benchmark)), ("read from", text(found.source))]
     lines.append(("filters", "<br>".join(map(text, found.filters)) or "none"))
     for name, known in (("hosts", found.hosts), ("commits", found.commits)):
-        counted = (f"{text(what)} <small>({many} {'run' if many == 1 else 'runs'})</small>" for what, many in known.items())
+        counted = (f"{text(what) or 'unknown'} <small>({many} {'run' if many == 1 else 'runs'})</small>" for what, many in known.items())
         lines.append((name, "<br>".join(counted) or "not known"))
     rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in lines)
     head = '<section id="provenance" aria-labelledby="hprovenance"><h2 id="hprovenance">Provenance</h2>'
