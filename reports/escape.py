@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -20,16 +22,28 @@ LATEX = str.maketrans(
     | {"<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", DAGGER: "\\textsuperscript{\\dag}"}
     | {"±": "$\\pm$", "→": "$\\rightarrow$", "·": "$\\cdot$"}
 )
+NOT_IN_PDFLATEX = re.compile("[^\x00-\x7f¡-ª¬®-º¼-ÏÑ-Ýß-ïñ-ýÿ-ăĆ-ďĒ-ėĚ-ĥĨ-ĭİ-ķĹ-ľŁ-ňŌ-ťŨ-űŴ-ž—‘’“”‡•…‰€™]+")
+"""What pdfLaTeX stops at; it was tried out, character by character, without any package."""
+
+ADDRESS = re.compile(r"(?i)(https?|ftp|www)([:.])")
 
 
 def markdown(text: str) -> str:
-    """One line in which Markdown and HTML find nothing to interpret."""
-    return one_line(text).translate(MARKDOWN)
+    """One line in which Markdown and HTML find nothing to interpret, and GitHub no address to make a link of."""
+    return ADDRESS.sub(lambda found: f"{found[1]}\\{found[2]}", one_line(text).translate(MARKDOWN))
 
 
 def latex(text: str) -> str:
-    """One line in which LaTeX finds nothing to interpret; the signs of our own tables become its commands."""
-    return one_line(text).translate(LATEX)
+    """One line in which LaTeX finds nothing to interpret; the signs of our own tables become its commands.
+
+    Characters that pdfLaTeX does not have stand there as ``U+4E2D``, and as themselves in LuaLaTeX and XeLaTeX.
+    """
+    return NOT_IN_PDFLATEX.sub(_by_engine, unicodedata.normalize("NFC", one_line(text)).translate(LATEX))
+
+
+def _by_engine(found: re.Match[str]) -> str:
+    numbers = " ".join(f"U+{ord(char):04X}" for char in found[0])
+    return f"\\ifdefined\\Umathcode {found[0]}\\else {numbers}\\fi{{}}"
 
 
 def csv_cell(value: Any) -> Any:

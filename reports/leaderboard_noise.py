@@ -46,8 +46,8 @@ MOST_BANDS = 6
 """With more methods the intervals are bars."""
 BAND = 0.13
 """Opacity of a band."""
-APART = 0.35
-"""What the points of a rate span, as a share of the distance between rates, where intervals are bars."""
+APART, APART_OF_ALL = 0.35, 0.08
+"""What the points of a rate span at most where intervals are bars, as a share of the distance between rates and of all rates together."""
 TITLE_WIDTH = 28
 
 
@@ -184,11 +184,11 @@ def _draw(
 
 def _lines(ax: Axes, section: Section, key: str, names: Mapping[str, str], looks: Mapping[str, style.Look]) -> None:
     rates = [group.rate or 0.0 for group in section.groups]
-    gap = min(after - before for before, after in itertools.pairwise(rates))
+    apart = min(APART * min(after - before for before, after in itertools.pairwise(rates)), APART_OF_ALL * (rates[-1] - rates[0]))
     many = len(names) > MOST_BANDS
     for place, name in enumerate(names):
         points = section.points(name, key)
-        shift = gap * APART * (place / (len(names) - 1) - 0.5) if many else 0.0
+        shift = apart * (place / (len(names) - 1) - 0.5) if many else 0.0
         x, y = [rate + shift for rate, _ in points], [summary.mean or 0.0 for _, summary in points]
         look, above = looks[name], 3 - place / len(names)
         ax.plot(x, y, markersize=3.2 if many else 4.0, linewidth=1.0 if many else 1.4, zorder=above, **look.line())

@@ -37,6 +37,7 @@ __all__ = [
     "scaled",
     "seeds_of",
     "shorten",
+    "spoken",
     "standing",
     "title_of",
     "value",
@@ -57,6 +58,10 @@ OTHERS: dict[str, Any] = {"color": "#CFCFCF", "linewidth": 0.7}
 """Lines of methods that another figure names."""
 RULES = {"last": "last epoch", "last_k": "mean of the last k epochs", "selected": "epoch chosen by noisy validation", "best": "best epoch†"}
 """Group of a key → how its epoch was chosen. The dagger marks what needs the truth."""
+SPOKEN = {
+    "auroc": "AUROC", "dice": "Dice", "ece": "ECE", "iou": "IoU", "macro_f1": "macro F1", "nll": "NLL", "surface_dice": "surface Dice",
+}  # fmt: skip
+"""Metrics that are not written as their keys are."""
 T = TypeVar("T")
 
 
@@ -126,8 +131,13 @@ def metric(comparison: Comparison, key: str) -> Column:
 def words(key: str) -> str:
     """A key for people, e.g. ``accuracy, last epoch``."""
     group, _, name = key.rpartition("/")
-    plain = name.replace("_", " ")
+    plain = spoken(name)
     return f"{plain}, {RULES[group]}" if group in RULES else f"{plain} ({group})" if group else plain
+
+
+def spoken(name: str) -> str:
+    """A metric for people, e.g. ``balanced accuracy`` or ``AUROC``."""
+    return SPOKEN.get(name, name.replace("_", " "))
 
 
 def scaled(number: float, column: Column) -> str:
@@ -174,7 +184,7 @@ def ordered(comparison: Comparison) -> list[str]:
 def conditions(groups: Sequence[Group]) -> tuple[list[str], str]:
     """A label for each group without the parts that all share, and those parts."""
     parts = [[one_line(part) for part in (group.dataset, group.noise, group.protocol)] for group in groups]
-    differing = [place for place in range(3) if len({part[place] for part in parts}) > 1]
+    differing = [place for place in range(3) if len({part[place] for part in parts}) > 1] or [1]  # one alone is called by its noise
     labels = [" · ".join(part[place] for place in differing) for part in parts]
     return labels, " · ".join(parts[0][place] for place in range(3) if place not in differing) if parts else ""
 

@@ -59,7 +59,7 @@ def rank_figures(comparison: Comparison, _looks: Mapping[str, style.Look]) -> It
             short = cut(rows)
             ranks = [[table[column].get(name) for column in columns] for name in rows]
             seeds = seeds_of(len(groups[column].seeds) for column in columns)
-            caption = f"Rank by {words(comparison.rank.key)} within each condition, means over {seeds}; 1 is best, "
+            caption = f"Rank by {words(comparison.rank.key)} within each condition, means over {seeds}; 1, the darkest, is best, "
             caption += (
                 f"ties share the average. {len(names)} methods, {counted(len(groups), 'condition')}{f' of {shared}' if shared else ''}."
             )

@@ -29,6 +29,7 @@ from reports.leaderboard_parts import (
     ordered,
     pages,
     seeds_of,
+    spoken,
     title_of,
     whole,
     words,
@@ -216,7 +217,8 @@ def rule_figures(comparison: Comparison, looks: Mapping[str, style.Look]) -> Ite
         on_page = [name for name in ordered(comparison) if any(name in shelf.means[keys[0]] for shelf in page)]
         for part in pages(on_page, MOST_ROWS):
             names = cut(part)
-            caption = f"{headline(comparison).replace('_', ' ').capitalize()} on the test part, means over the conditions that count "
+            name = spoken(headline(comparison))
+            caption = f"{name[0].upper()}{name[1:]} on the test part, means over the conditions that count "
             caption += f"({_many(page)}); no interval is drawn. Epoch: {'; '.join(RULES[key.partition('/')[0]] for key in keys)}."
             if any(key.startswith("best/") for key in keys):
                 caption += " † chosen with the truth: an upper bound, not a result."
@@ -242,7 +244,7 @@ def _draw_rules(page: Sequence[Shelf], column: Column, keys: Sequence[str], name
     from matplotlib.lines import Line2D
 
     rows = list(names)
-    figure, axes = style.grid_of_axes(len(page), columns=MOST_COLUMNS, size=(2.3 if len(page) > 1 else 3.8, 0.9 + 0.2 * len(rows)))
+    figure, axes = style.grid_of_axes(len(page), columns=MOST_COLUMNS, size=(2.3 if len(page) > 1 else 3.8, 1.25 + 0.2 * len(rows)))
     figure.set_figwidth(figure.get_figwidth() + INCHES_A_CHARACTER * max(len(name) for name in names.values()))
     for number, (ax, shelf) in enumerate(zip(axes, page, strict=True)):
         for row, name in enumerate(rows):
@@ -255,7 +257,7 @@ def _draw_rules(page: Sequence[Shelf], column: Column, keys: Sequence[str], name
             known = [(shelf.means[key][name], row + shift) for row, name in enumerate(rows) if name in shelf.means[key]]
             look: Any = {"color": colour, "marker": marker, "markeredgecolor": "white", "markeredgewidth": 0.4, "linestyle": "none"}
             ax.plot([x for x, _ in known], [y for _, y in known], markersize=5.5, zorder=3, label=RULES[key.partition("/")[0]], **look)
-        x = f"{keys[0].rpartition('/')[2].replace('_', ' ')}, test part"
+        x = f"{spoken(keys[0].rpartition('/')[2])}, test part"
         style.bare_axes(ax, title=title_of(shelf.title, 24), x=x)
         ax.set_yticks(range(len(rows)), list(names.values()) if number == 0 else [""] * len(rows))
         ax.set_ylim(len(rows) - 0.4, -0.6)

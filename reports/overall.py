@@ -199,7 +199,9 @@ def _means(group: Group, rank: Column) -> dict[str, float]:
 
 
 def _why_not(group: Group, ranked: int, anywhere: int) -> str:
-    return f"{ranked} of {anywhere} methods are complete" if group.solvable else "unsolvable"
+    if not group.solvable:
+        return "unsolvable"
+    return f"{ranked} of {anywhere} methods are complete" if anywhere else "no two methods are complete"
 
 
 def _too_few(compared: int, anywhere: int, counting: int) -> str:

@@ -18,14 +18,18 @@ def overall_sheet(comparison: Comparison) -> Sheet | None:
     name = f"{comparison.rank.title}{' %' if comparison.rank.percent else ''}"
     rows = tuple(_row(standing, comparison) for standing in overall.standings)
     header = ("method", "average rank", f"mean {name}", "95 % interval", "best in", "marks")
+    data = len({comparison.groups[place].dataset for place in overall.groups})
     heading = f"{comparison.task} over {conditions(len(overall.groups))}"
+    heading += f" of {data} data set{'' if data == 1 else 's'}" if data else ""
     return Sheet(heading, header, rows, (averaged(comparison), *statement(overall), *left_out(comparison, overall)), ("method", "marks"))
 
 
 def standing_marks(standing: Standing, comparison: Comparison) -> list[str]:
-    """What a reader must know of a standing; what the method was told, and whether it was tuned, in any condition."""
+    """What a reader must know of a standing: what the method was told, and whether it was tuned, in any condition behind its numbers."""
     found = ["not separable from best"] if standing.close else []
-    entries = [entry for group in comparison.groups for entry in group.entries if entry.method == standing.method]
+    counting = comparison.overall.groups if comparison.overall is not None and standing.average_rank is not None else ()
+    groups = [comparison.groups[place] for place in counting] or comparison.groups  # without numbers, all that is known of it
+    entries = [entry for group in groups for entry in group.entries if entry.method == standing.method]
     told = sorted({truth for entry in entries for truth in entry.oracle})
     found += [f"oracle: {'+'.join(told)}"] if told else []
     found += ["tuned"] if any(entry.tuned for entry in entries) else []

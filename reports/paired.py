@@ -13,6 +13,7 @@ from reports.columns import Column, column
 from reports.escape import one_line
 from reports.overall import FEWEST_GROUPS_TO_TEST
 from reports.rows import Row
+from reports.statistics import bootstrap_intervals, signed_rank
 from reports.tables import FEWEST_SEEDS_TO_TEST
 
 __all__ = ["Condition", "Duel", "OverConditions", "Paired", "paired", "where"]
@@ -170,15 +171,15 @@ def _condition(cell: Sequence[Row], first: str, other: str, metric: Column) -> C
     half = _half_width(sd, n)
     low, high = (None, None) if half is None or mean is None else (mean - half, mean + half)
     solvable = not any(row["solvable"] is False for row in cell)
-    p = _wilcoxon(differences) if n >= FEWEST_SEEDS_TO_TEST else None
+    p = signed_rank(differences)[1] if n >= FEWEST_SEEDS_TO_TEST else None
     names = (cell[0]["dataset"], cell[0]["noise"], cell[0]["protocol"])
     return Condition(*names, solvable, shared, left_out, mean, sd, low, high, *_score(differences, metric), p)
 
 
 def _over(means: Sequence[float], metric: Column) -> OverConditions:
     n = len(means)
-    low, high = _bootstrap(means)
-    p = _wilcoxon(means) if n >= FEWEST_GROUPS_TO_TEST else None
+    low, high = bootstrap_intervals([means])[0] or (None, None)
+    p = signed_rank(means)[1] if n >= FEWEST_GROUPS_TO_TEST else None
     return OverConditions(n, statistics.fmean(means) if n else None, low, high, *_score(means, metric), p)
 
 
@@ -194,26 +195,6 @@ def _half_width(sd: float | None, n: int) -> float | None:
     from scipy.stats import t
 
     return float(t.ppf(0.975, n - 1)) * sd / n**0.5
-
-
-def _wilcoxon(differences: Sequence[float]) -> float:
-    from scipy.stats import wilcoxon
-
-    rounded = [round(d, DIGITS) for d in differences]
-    return float(wilcoxon(rounded).pvalue) if any(rounded) else 1.0  # without a single difference nothing speaks against equality
-
-
-def _bootstrap(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """95 % percentile interval of the mean; None of fewer than two values."""
-    if len(values) < 2:
-        return None, None
-    import numpy as np
-    from scipy.stats import bootstrap
-
-    drawn = bootstrap((np.asarray(values),), np.mean, method="percentile", n_resamples=9_999, rng=np.random.default_rng(0))
-    # a mean of equal numbers may miss them by its last bit
-    low, high = (float(np.clip(end, min(values), max(values))) for end in drawn.confidence_interval)
-    return low, high
 
 
 def _is_number(value: Any) -> bool:

@@ -14,6 +14,7 @@ from reports.overall import FEWEST_GROUPS_TO_TEST
 from reports.paired import Condition, Duel, OverConditions, Paired, where
 from reports.sheet import Sheet, latex_page, markdown_page, rich_sheet
 from reports.tables import FEWEST_SEEDS_TO_TEST
+from reports.wording import signed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -126,7 +127,7 @@ def _signed(value: float | None, metric: Column) -> str:
     if value is None:
         return NOTHING
     scaled, digits = _scaled(value, metric)
-    return f"{round(scaled, digits) + 0.0:+.{digits}f}"  # + 0.0: no minus before a zero
+    return signed(scaled, digits)
 
 
 def _plain(value: float | None, metric: Column) -> str:

@@ -20,6 +20,7 @@ from reports.collect import LONGEST_REASON, FolderOf, Progress
 from reports.consensus import Consensus, consensus_of
 from reports.escape import one_line
 from reports.run_files import class_names, read_columns
+from reports.sound import without_secrets
 from reports.suspects import Gallery, Suspect
 from reports.tables import Comparison, Entry, Group
 
@@ -81,7 +82,7 @@ class _Shelf:
                 with no_downloads():
                     return load(dataset, plugin, self._root)
             except Exception as error:  # a plugin's loader can fail in any way
-                self._refused[identity] = str(error) or type(error).__name__
+                self._refused[identity] = _unplaced(str(error) or type(error).__name__, self._root)
         raise BenchmarkError(self._refused[identity])
 
 
@@ -172,6 +173,14 @@ def _pictures(agreed: Consensus, rows: np.ndarray, plugin: PluginSpec | None, sh
     if not same:
         return none, f"no pictures: {_line(plugin.name)} holds other samples by now"
     return [thumbnail(np.asarray(arrays.images[i])) for i in index.tolist()], ""
+
+
+def _unplaced(text: str, *folders: Path) -> str:
+    """The text without the folders of this machine and without passwords: a page is read elsewhere."""
+    for folder in (*folders, Path.home()):
+        for written in {str(folder), str(folder.absolute()), str(folder.resolve())} - {"/", "."}:
+            text = text.replace(f"{written}/", "")
+    return str(without_secrets(text))
 
 
 def _line(text: str) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from benchmark.errors import BenchmarkError
 from benchmark.grammar import Setting
 from benchmark.spec import TrainingProtocol
 from benchmark.tasks import TASKS
+
+if TYPE_CHECKING:
+    from benchmark.registry import Registry
 
 __all__ = ["protocol_words", "ranges", "repeat_command"]
 
@@ -25,7 +30,7 @@ def repeat_command(spec: Mapping[str, Any], seeds: Sequence[int], task: str) -> 
         return ""
     words = ["python", "-m", "benchmark", "run"]
     for option, kind in (("--methods", "method"), ("--datasets", "dataset"), ("--noise", "noise")):
-        words += [option, _setting(spec[kind], str((spec.get("labels") or {}).get(kind) or ""))]
+        words += [option, _setting(kind, spec[kind], str((spec.get("labels") or {}).get(kind) or ""))]
     words += ["--seeds", ranges(sorted(seeds)), "--baseline", "none"]
     return shlex.join(words + protocol_words(spec["protocol"], task if task in TASKS else "classification"))
 
@@ -53,14 +58,32 @@ def ranges(seeds: Sequence[int]) -> str:
     return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
 
 
-def _setting(plugin: Mapping[str, Any], label: str) -> str:
+def _setting(kind: str, plugin: Mapping[str, Any], label: str) -> str:
     """As on the command line: the short name, which leaves out defaults, or all parameters where that one could be misread."""
     parts = plugin.get("parts") or ()
     values = [value for part in (plugin, *parts) for value in (part.get("params") or {}).values()]
     plain = not any(re.search(r"[\\:,=+]", str(value)) for value in values)
     if label and plain and label.startswith(str(plugin["name"]).partition("+")[0]):
-        return label
+        return _of_today(kind, plugin) or label
     return str(Setting("+".join(part["name"] for part in parts), parts=tuple(map(_whole, parts))) if parts else _whole(plugin))
+
+
+def _of_today(kind: str, plugin: Mapping[str, Any]) -> str:
+    """The short name by the defaults of now: those that the run's label left out may have changed. Empty where the plugin is not here."""
+    from benchmark.resolve import label
+    from benchmark.spec import PluginSpec
+
+    try:
+        return label(_registry(), kind, PluginSpec.from_dict(plugin))
+    except (BenchmarkError, KeyError, TypeError, ValueError):
+        return ""
+
+
+@functools.cache
+def _registry() -> Registry:
+    from benchmark.registry import Registry
+
+    return Registry()
 
 
 def _whole(plugin: Mapping[str, Any]) -> Setting:

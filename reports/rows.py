@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -61,11 +62,7 @@ def flatten(result: Mapping[str, Any], *, stale: bool | None = None) -> Row:
 
 
 def flatten_all(results: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Flat rows of results whose short names tell them apart.
-
-    Where one name stands for several specifications (a folder whose images have changed, a protocol of the same name with
-    other values), ``#`` and four digits of a hash are appended to it.
-    """
+    """Flat rows of results whose short names tell them apart, see :func:`tell_apart`: a folder whose images have changed, say."""
     rows = [flatten(result) for result in results]
     tell_apart(rows)
     return rows
@@ -79,14 +76,24 @@ def identity_of(spec: Mapping[str, Any]) -> dict[str, str]:
 
 
 def tell_apart(rows: Sequence[Row]) -> None:
-    """Append ``#`` and four digits of a hash to the short names that stand for several specifications."""
+    """Make short names and specifications one to one, in place.
+
+    A specification that goes by several names (a default has changed since, a protocol was renamed) gets one of them: one that nothing
+    else has, else the shortest. ``#`` and four digits of a hash are appended to the names that stand for several specifications.
+    """
     for name in (*NAMES, "protocol"):
-        meanings: dict[str, set[str]] = {}
-        for row in rows:
-            meanings.setdefault(row[name], set()).add(_meaning(row, name))
-        for row in rows:
-            if len(meanings[row[name]]) > 1:
-                row[name] += f" #{hashlib.sha256(_meaning(row, name).encode()).hexdigest()[:4]}"
+        meanings = [_meaning(row, name) for row in rows]
+        called: dict[str, set[str]] = {}
+        stands_for: dict[str, set[str]] = {}
+        for row, meaning in zip(rows, meanings, strict=True):
+            called.setdefault(meaning, set()).add(row[name])
+            stands_for.setdefault(row[name], set()).add(meaning)
+        chosen = {meaning: min(names, key=lambda text: (len(stands_for[text]) > 1, len(text), text)) for meaning, names in called.items()}
+        shared = Counter(chosen.values())
+        for row, meaning in zip(rows, meanings, strict=True):
+            row[name] = chosen[meaning]
+            if shared[chosen[meaning]] > 1:
+                row[name] += f" #{hashlib.sha256(meaning.encode()).hexdigest()[:4]}"
 
 
 def select(

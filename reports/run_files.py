@@ -16,6 +16,9 @@ __all__ = ["LARGEST_ARRAY", "class_names", "corrupt", "final_epochs", "read_arra
 LARGEST_ARRAY = 2**30
 """Bytes: a compressed file of a few kilobytes can unfold to more than any machine has."""
 
+LARGEST_TEXT = 2**28
+"""Bytes of a history or a result; one line an epoch is some 500."""
+
 MOST_EPOCHS = 100_000
 """The most that a protocol can ask for."""
 
@@ -56,6 +59,8 @@ def read_columns(path: Path, needed: Sequence[str], optional: Sequence[str] = ()
         raise BenchmarkError(f"{path} {'is no file' if path.exists() else 'does not exist'}; run the cell again")
     try:
         with pq.ParquetFile(path, memory_map=False) as file:
+            if file.metadata.num_rows > LARGEST_ARRAY // 8:  # a few kilobytes can say that a billion rows are the same
+                raise ValueError(f"it has {file.metadata.num_rows:,} rows")
             known = set(file.schema_arrow.names)
             table = file.read(columns=[name for name in (*needed, *optional) if name in known], use_threads=False)
             columns = {name: table.column(name).to_numpy() for name in table.column_names}
@@ -83,6 +88,8 @@ def final_epochs(path: Path, headline: str) -> dict[int, dict[str, Any]]:
     if not path.is_file():
         raise BenchmarkError(f"{path} {'is no file' if path.exists() else 'does not exist'}; run the cell again")
     try:
+        if path.stat().st_size > LARGEST_TEXT:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes")
         text = path.read_text(encoding="utf-8")
         joined = ",".join(text.strip().split("\n"))
         lines: list[Any] = json.loads(f"[{joined}]", parse_int=float)  # no number is too long for a float

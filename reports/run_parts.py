@@ -22,6 +22,9 @@ __all__ = ["RECALL", "RunParts", "TestPart", "precision_at", "read_parts"]
 RECALL = tuple(k / 40 for k in range(1, 41))
 """Where precision is read off. Not at 0: nothing need be suspected for that."""
 
+SLACK = 1e-3
+"""How far a probability may be off by rounding, also in half precision."""
+
 CURVES = {"test": "test_{}", "validation": "val_{}", "fit_wrong": "fit_wrong", "fit_right": "fit_right"}
 """Curve → its key in history.jsonl, where ``{}`` stands for the task's headline metric."""
 
@@ -131,6 +134,8 @@ def _test_part(arrays: Mapping[str, np.ndarray], threshold: float, task: str) ->
         raise ValueError(f"test_labels lie outside the {K} classes")
     if not labels.size or not np.isfinite(probabilities).all():
         return None
+    if not -SLACK <= float(probabilities.min()) <= float(probabilities.max()) <= 1 + SLACK:
+        raise ValueError("test_selected holds what are no probabilities")
     if task == "bags":
         of_positive = probabilities[:, 1].astype(np.float64)
         probabilities = np.stack([1 - of_positive, of_positive], axis=1)  # as the metrics do: float32 would move a tie

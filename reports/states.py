@@ -14,13 +14,13 @@ from benchmark.spec import is_trial
 from benchmark.tasks import TASKS
 from reports.escape import one_line
 from reports.rows import NAMES, Row, flatten_all, identity_of
+from reports.sound import STATES, without_secrets
 
 __all__ = ["read_state"]
 
 LEADERBOARD = "leaderboard.json"
 LARGEST = 512 * 2**20
 """Bytes of a leaderboard; one of 5,000 runs has some 50 million."""
-STATES = ("done", "skipped", "diverged")
 DIGEST = re.compile(r" #[0-9a-f]{4}$")
 """What :func:`reports.rows.tell_apart` has appended; two states are told apart together."""
 
@@ -49,7 +49,7 @@ def _of_folder(path: Path) -> list[Row]:
     if not results:
         raise BenchmarkError(f"no finished runs in {path}; give a runs folder or a {LEADERBOARD}")
     try:
-        return flatten_all(results)
+        return flatten_all(map(without_secrets, results))  # as a leaderboard has them
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BenchmarkError(f"{path} holds a result.json that is none: {type(error).__name__}: {one_line(str(error))}") from None
 

@@ -198,7 +198,7 @@ def compare(
     known = {key for row in done for key, value in row.items() if "/" in key and isinstance(value, (int, float))}
     for key in (rank_by, *(compact or ())):
         if done and key not in known and not any(key in row for row in done):
-            raise unknown_name("metric", key, known)
+            raise unknown_name("metric", key, known, "all are in: python -m benchmark report --format csv")
     rank = next((c for c in columns if c.key == rank_by), None) or column(rank_by)
     every = tuple(columns) if rank in columns else (rank, *columns)
     every += tuple(column(key) for key in compact or () if key not in {c.key for c in every})

@@ -19,6 +19,7 @@ __all__ = [
     "number",
     "place",
     "published",
+    "signed",
     "statement",
     "title",
 ]
@@ -76,7 +77,7 @@ def published(entry: Entry) -> str:
     texts = []
     for figure in entry.published:
         spread = "" if figure.sd is None else f" ± {100 * figure.sd:.1f}"
-        ours = "" if figure.difference is None else f" ({100 * figure.difference:+.1f})"
+        ours = "" if figure.difference is None else f" ({signed(100 * figure.difference, 1)})"
         texts.append(f"{figure.key} {100 * figure.value:.1f}{spread}{ours}")
     return "; ".join(texts) or NOTHING
 
@@ -144,11 +145,17 @@ def statement(difference: Difference, column: Column, tested: int) -> str:
     """
     scale, unit, digits = (100, " points", 1) if column.percent else (1, "", 3)
     spread = "" if difference.se is None else f" ± {difference.se * scale:.{digits}f}"
-    text = f"{difference.method} against {difference.baseline}: {difference.mean * scale:+.{digits}f}{spread}{unit}, n = {difference.n}; "
+    mean = signed(difference.mean * scale, digits)
+    text = f"{difference.method} against {difference.baseline}: {mean}{spread}{unit}, n = {difference.n}; "
     if difference.p is None:
         return text + "too few seeds to test"
     p = "p < 0.001" if difference.p < 0.001 else f"p = {difference.p:.3f}"
     return text + f"Wilcoxon {p}" + (f", not adjusted for {tested} comparisons" if tested > 1 else "")
+
+
+def signed(value: float, digits: int) -> str:
+    """With its sign, but no minus before a zero."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
 def _scale(column: Column) -> tuple[int, int]:

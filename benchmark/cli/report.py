@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
 SOURCES = ("files", "mlflow")
 POSTHOC = ("nemenyi", "wilcoxon-holm")
-OURS = re.compile(r"(leaderboard|compare)\.(html|md|csv|json|tex)|figures")
-FIGURES = re.compile(r"[A-Za-z0-9._-]+\.(svg|png)")
-"""All that ``--out`` writes: what else lies in its folder is somebody's."""
 MOST_SUSPECTS = 100
 
 
@@ -110,6 +106,7 @@ def report(
     Prints tables, or with --out writes the leaderboard. "report diff OLD NEW" says what changed between two folders of runs.
     """
     if context.invoked_subcommand is not None:
+        _refuse_lost_options(context)
         return 0
     check_choice("--format", fmt, FORMATS)
     check_choice("--from", source, SOURCES)
@@ -126,15 +123,16 @@ def report(
     if baseline is not None:  # a default may be absent: there are no differences then
         plans = [row["spec"] for row in results]
         check_choice("--baseline", baseline, {str(s["method"]["name"]) for s in plans} | set(filter(None, map(_method_label, plans))))
-    names = {"methods": names_of(methods), "datasets": names_of(datasets), "noise": names_of(noise)}
-    rows = _rows(results, names, wanted, chosen)
+    names = {kind: _listed(f"--{kind}", text) for kind, text in (("methods", methods), ("datasets", datasets), ("noise", noise))}
+    rows = _rows(results, names, wanted, chosen, runs)
     from reports.board import build, provenance_of
 
     said = [f"{kind} {', '.join(values)}" for kind, values in names.items() if values]
     said += [f"seeds {seeds}"] if seeds else []
-    said += [condition.strip()] if condition else []
+    said = list(map(_shown, [*said, *([condition.strip()] if condition else [])]))
     origin = provenance_of(rows, _command(context), str(runs) if source == "files" else "MLflow", said)
-    options: dict[str, Any] = {"rank_by": rank_by, "baseline": baseline, "seeds": wanted, "compact": names_of(columns), "posthoc": posthoc}
+    options: dict[str, Any] = {"rank_by": rank_by, "baseline": baseline, "seeds": wanted, "posthoc": posthoc}
+    options["compact"] = _listed("--columns", columns)
     board = build(rows, provenance=origin, **options)
     pairs = _pairs(board, compared) if compared else None
     if out is None:
@@ -145,9 +143,9 @@ def report(
     from reports.board_files import write_board
 
     folders = RunStore(runs) if runs.is_dir() else None
+    more = {} if pairs is None else _pair_files(pairs)
     with aside(), warnings_shown():
-        written = write_board(board, out, folders, registry, data_root or default_data_root(), gallery)
-        written += [] if pairs is None else _write_pairs(pairs, out)
+        written = write_board(board, out, folders, registry, data_root or default_data_root(), gallery, more=more)
     for path in written:
         note(f"written: {path}")
     return 0
@@ -205,16 +203,11 @@ def _print_pairs(pairs: Paired, fmt: str) -> None:
         write(render(pairs, fmt))
 
 
-def _write_pairs(pairs: Paired, folder: Path) -> list[Path]:
-    from benchmark.files import atomic_write_text
+def _pair_files(pairs: Paired) -> dict[str, str]:
+    """File name → content, of every format."""
     from reports.paired_tables import render
 
-    texts = {
-        folder / f"compare.{end}": render(pairs, fmt) for end, fmt in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))
-    }
-    for path, text in texts.items():
-        atomic_write_text(path, text)
-    return list(texts)
+    return {f"compare.{end}": render(pairs, fmt) for end, fmt in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))}
 
 
 def _check_out(out: Path, fmt: str) -> None:
@@ -223,8 +216,28 @@ def _check_out(out: Path, fmt: str) -> None:
         raise BenchmarkError(f"--out writes every format; leave --format {fmt} out, or print one: report --format {fmt} > FILE")
     if out.is_file():
         raise BenchmarkError(f"--out {out} is a file; give a folder, or print one table: report --format md > {shlex.quote(str(out))}")
+    from reports.board_names import FIGURES, OURS
+
     check_free(out, OURS)
-    check_free(out / "figures", FIGURES)
+    if (out / "figures").exists():
+        check_free(out / "figures", FIGURES)
+
+
+def _refuse_lost_options(context: typer.Context) -> None:
+    """Options before ``diff`` are those of the tables: nothing of them would be heard."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = next(param.opts[0] for param in context.command.params if param.name == name)
+            raise BenchmarkError(f"{option} is no option of diff; write it without: python -m benchmark report diff OLD NEW")
+
+
+def _listed(option: str, text: str | None) -> list[str] | None:
+    """The names of a list with commas; None: all."""
+    names = names_of(text)
+    if names == []:
+        raise BenchmarkError(f"{option} '{text}' names nothing; write names with commas between, or leave it out")
+    return names
 
 
 def _filter(text: str | None) -> Filter | None:
@@ -246,10 +259,26 @@ def _compared(text: str | None) -> list[str]:
 def _wanted_results(source: str, runs: Path, tracking_uri: str | None, trials: bool, registry: Registry) -> list[dict[str, Any]]:
     """All results with their staleness, without those that only a search has asked for."""
     found = _results(source, runs, tracking_uri)
-    results = [{**row, "stale": is_stale(row, registry)} for row in found if trials or not _only_a_trial(row)]
+    results = [row for row in _sound(found, registry) if trials or not _only_a_trial(row)]
     if not results:
         raise BenchmarkError("these runs are all trials of searches; add --trials to see them, or give the sweep command again")
     return results
+
+
+def _sound(results: Sequence[dict[str, Any]], registry: Registry) -> list[dict[str, Any]]:
+    """Those that can be read, with their staleness; of each other one a warning: one foreign file must not hide a thousand sound ones."""
+    from reports.sound import problem_of, without_secrets
+
+    kept = []
+    for result in results:
+        problem = problem_of(result)
+        if problem is None:
+            kept.append({**without_secrets(result), "stale": is_stale(result, registry)})
+        else:
+            note(f"warning: run {result.get('run_key')} is left out, its result is none: {problem}")
+    if not kept:
+        raise BenchmarkError("none of these results can be read; run the cells again")
+    return kept
 
 
 def _of_task(results: list[dict[str, Any]], task: str | None, source: str, runs: Path) -> list[dict[str, Any]]:
@@ -263,17 +292,24 @@ def _of_task(results: list[dict[str, Any]], task: str | None, source: str, runs:
 
 
 def _rows(
-    results: Sequence[Mapping[str, Any]], names: Mapping[str, list[str] | None], seeds: list[int] | None, chosen: Filter | None
+    results: Sequence[Mapping[str, Any]],
+    names: Mapping[str, list[str] | None],
+    seeds: list[int] | None,
+    chosen: Filter | None,
+    runs: Path,
 ) -> list[Row]:
     """Flat rows of what was asked for."""
     from reports.rows import flatten_all, select
 
     rows = select(flatten_all(results), seeds=seeds, **names)
+    if not rows:
+        raise BenchmarkError("no run has all of these names and seeds at once; choose other --methods, --datasets, --noise or --seeds")
     if chosen is None:
         return rows
     kept = chosen.keep(rows)
     if not kept:
-        raise BenchmarkError(f"--filter '{chosen.text}': none of {len(rows)} runs; see: python -m benchmark report --format csv")
+        see = f"python -m benchmark report --runs {shlex.quote(str(runs))} --format csv"
+        raise BenchmarkError(f"--filter '{chosen.text}': none of {len(rows)} runs; see: {see}")
     return kept
 
 
@@ -287,7 +323,8 @@ def _results(source: str, runs: Path, tracking_uri: str | None) -> list[dict[str
     if tracking_uri is not None:
         raise BenchmarkError("--tracking-uri says nothing of files; add --from mlflow, or leave it out")
     store = existing_store(runs)
-    results = list(store.rows())
+    with warnings_shown():
+        results = list(store.rows())
     if not results:
         raise BenchmarkError(f"no finished runs in {runs}; see: python -m benchmark status --runs {runs}")
     return [{**row, "named": _is_named(store, row["run_key"])} if _is_trial(row) else row for row in results]
@@ -317,6 +354,12 @@ def _only_a_trial(result: Mapping[str, Any]) -> bool:
 
 def _method_label(spec: Mapping[str, Any]) -> str | None:
     return (spec.get("labels") or {}).get("method")
+
+
+def _shown(text: str) -> str:
+    from reports.sound import without_secrets
+
+    return str(without_secrets(text))
 
 
 def _command(context: typer.Context) -> str:

@@ -10,11 +10,12 @@ from reports.columns import Column
 from reports.escape import DAGGER
 from reports.published import Published
 from reports.tables import Comparison, Entry, Group, Summary
-from reports.wording import NOTHING, cell, marks, number
+from reports.wording import NOTHING, cell, marks, number, signed
 
 __all__ = [
     "BEFORE",
     "CLOSE",
+    "RULES",
     "badge_list",
     "badges",
     "data_cell",
@@ -132,6 +133,6 @@ def published(figures: Sequence[Published], columns: Sequence[Column]) -> str:
     for figure in figures:
         column = next((c for c in columns if c.key == figure.key), Column(figure.key, figure.key))
         value = number(Summary(figure.value, figure.sd, figure.n or 1), column)
-        ours = "" if figure.difference is None else f"; ours {figure.difference * (100 if column.percent else 1):+.1f}"
+        ours = "" if figure.difference is None else f"; ours {signed(figure.difference * (100 if column.percent else 1), 1)}"
         lines.append(f'<span title="{text(f"{figure.source}; {figure.protocol}")}">{text(f"{column.title} {value}{ours}")}</span>')
     return f'<td class="words" data-value="{figures[0].value:.6g}">{"<br>".join(lines)}</td>'

@@ -8,16 +8,24 @@ function shape(name, attributes = {}, ...children) {
 
 const percent = (value, digits = 1) => (value == null ? "–" : `${(100 * value).toFixed(digits)} %`);
 const known = (values) => values.filter((value) => value != null);
-const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
-/** A round step so that about `count` of them span `span`. */
-function step(span, count) {
-  const raw = span / count, power = 10 ** Math.floor(Math.log10(raw));
-  return [1, 2, 2.5, 5, 10].find((times) => times * power >= raw - 1e-12) * power;
+/** At most so many characters; what is too long loses its middle, for names in a row differ at their end. */
+function short(text, most) {
+  const letters = [...text], tail = Math.floor((most - 1) / 3);
+  return letters.length > most ? `${letters.slice(0, most - 1 - tail).join("")}…${letters.slice(-tail).join("")}` : text;
 }
 
-function ticksOf(low, high, count) {
-  const by = step(high - low || 1, count), first = Math.ceil(low / by - 1e-9);
+const longest = (names) => Math.max(...names.map((name) => [...name].length));
+
+/** A round step so that about `count` of them span `span`; whole: of a number that has no parts. */
+function step(span, count, whole) {
+  const raw = span / count, power = 10 ** Math.floor(Math.log10(raw));
+  const found = [1, 2, 2.5, 5, 10].find((times) => times * power >= raw - 1e-12) * power;
+  return whole ? Math.max(1, Math.ceil(found - 1e-9)) : found;
+}
+
+function ticksOf(low, high, count, whole) {
+  const by = step(high - low || 1, count, whole), first = Math.ceil(low / by - 1e-9);
   const found = [];
   for (let place = first; place * by <= high + 1e-9; place += 1) found.push(Number((place * by).toPrecision(12)));
   return found;
@@ -44,7 +52,7 @@ function card(about, draw, high = HIGH) {
 
 /**
  * Both axes with ticks and names; returns the functions from values to positions.
- * x, y: { range, title, write, count }.
+ * x, y: { range, title, write, count, whole }.
  */
 function axes(svg, x, y, high = HIGH) {
   const left = 44, right = WIDE - 6, top = 8, bottom = high - 36;
@@ -54,7 +62,7 @@ function axes(svg, x, y, high = HIGH) {
     svg.append(shape("line", { class: "rule", x1: left, x2: right, y1: py(value), y2: py(value) }));
     svg.append(shape("text", { x: left - 5, y: py(value) + 4, "text-anchor": "end" }, y.write(value)));
   }
-  for (const value of ticksOf(...x.range, x.count ?? 5)) {
+  for (const value of ticksOf(...x.range, x.count ?? 5, x.whole)) {
     svg.append(shape("text", { x: px(value), y: bottom + 14, "text-anchor": "middle" }, x.write(value)));
   }
   svg.append(shape("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom }));
@@ -90,10 +98,12 @@ function drawBand(svg, { px, py }, xs, [mean, low, high], kind) {
   }
 }
 
-/** Names of lines at their right ends, above them or, where there is no room, below; moved apart where they would touch. */
+/** Names of lines at their right ends and in the order of these: the lowest below its line, others above, or where there is room; apart. */
 function nameLines(svg, { py, right, top, bottom }, lines) {
-  const beside = (y) => (y - 8 < top + 8 ? y + 18 : y - 8);
-  const placed = lines.map(({ name, kind, value }) => ({ name, kind, y: beside(py(value)) })).sort((a, b) => a.y - b.y);
+  const placed = [...lines].sort((a, b) => b.value - a.value).map(({ name, kind, value }, place) => {
+    const y = py(value), above = y - 8, below = y + 17, last = place > 0 && place === lines.length - 1;
+    return { name, kind, y: (last && below <= bottom - 4) || above < top + 8 ? below : above };
+  });
   placed.forEach((each, place) => { each.y = Math.max(each.y, place ? placed[place - 1].y + 13 : top + 8); });
   let floor = bottom - 4;
   for (const each of placed.reverse()) {

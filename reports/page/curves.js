@@ -3,7 +3,7 @@ const seedsOf = (row) => `${row.seeds.length} ${row.seeds.length === 1 ? "seed" 
 const lastKnown = (values) => values.findLastIndex((value) => value != null);
 const spread = ([mean, low, high], place) => `${percent(mean[place])} (${percent(low[place])} to ${percent(high[place])})`;
 
-function drawCurves(row, title, note, lines) {
+function drawCurves(row, title, note, measure, lines) {
   const there = lines.filter(({ key }) => row.curves[key] && lastKnown(row.curves[key][0]) >= 0);
   if (!there.length) return null;
   const xs = row.epochs, values = there.flatMap(({ key }) => row.curves[key].flatMap(known));
@@ -14,7 +14,7 @@ function drawCurves(row, title, note, lines) {
   const chosen = row.selected != null && `selected epoch ${row.selected.toFixed(1).replace(/\.0$/, "")}`;
   return card({ title, note: `${note}, ${seedsOf(row)}${row.by > 1 ? `, every ${row.by} epochs` : ""}`, says: [...says, ...(chosen ? [chosen] : [])].join("; ") }, (svg) => {
     const range = [xs[0] ?? 0, Math.max(xs.at(-1) ?? 1, (xs[0] ?? 0) + 1)];
-    const at = axes(svg, { range, title: "epoch", write: String }, { range: rangeOf(values), title: "share, %", write: (v) => percent(v, 0).slice(0, -2) });
+    const at = axes(svg, { range, title: "epoch", write: String, whole: true }, { range: rangeOf(values), title: `${measure}, %`, write: (v) => percent(v, 0).slice(0, -2) });
     if (chosen) {
       const x = at.px(row.selected);
       svg.append(shape("line", { class: "guide", x1: x, x2: x, y1: at.top, y2: at.bottom }, shape("title", {}, chosen)));
@@ -24,12 +24,12 @@ function drawCurves(row, title, note, lines) {
   });
 }
 
-const learning = (row, metric) => drawCurves(row, `Test ${metric} by epoch`, "mean and range, dashed: selected", [
+const learning = (row, metric) => drawCurves(row, `Test ${metric} by epoch`, "mean and range, dashed: selected", metric, [
   { key: "validation", name: "noisy validation", kind: "other" },
   { key: "test", name: "test", kind: "mine" },
 ]);
 
-const fitting = (row) => drawCurves(row, "Fit to the given labels", "training samples predicted as labelled", [
+const fitting = (row) => drawCurves(row, "Fit to the given labels", "predicted as labelled in training", "share", [
   { key: "fit_right", name: "right labels", kind: "well" },
   { key: "fit_wrong", name: "wrong labels", kind: "hurt" },
 ]);
@@ -40,7 +40,8 @@ function confusionMatrix(row) {
   const K = counts.length, totals = counts.map((line) => line.reduce((sum, value) => sum + value, 0) || 1);
   const name = (place) => classes[place] ?? String(place);
   const right = counts.reduce((sum, line, place) => sum + line[place], 0) / totals.reduce((sum, value) => sum + value, 0);
-  const left = 92, top = 6, side = Math.min(30, (WIDE - left - 4) / K), high = top + side * K + 72;
+  const most = Math.min(11, longest(counts.map((_, place) => name(place))));
+  const left = 24 + 7 * most, top = 6, side = Math.min(36, (WIDE - left - 4) / K), high = top + side * K + 32 + 3.8 * most;
   const worst = (row.top ?? []).slice(0, 1).map(([from, to, share]) => `; most frequent: ${name(from)} taken for ${name(to)} ${percent(share)}`);
   const says = `${percent(right)} of ${totals.reduce((sum, value) => sum + value, 0)} test samples on the diagonal${worst}`;
   return card({ title: "Confusion matrix", note: `% of the true class, ${seedsOf(row)}`, says }, (svg) => {
@@ -91,14 +92,14 @@ function recallBars(row) {
   const says = `lowest ${name(worst)} ${spread(row.recall, worst)}, of ${every} classes`;
   const note = `${cut ? `the worst ${MOST_BARS} of ${every}, ` : ""}mean and range, ${seedsOf(row)}`;
   return card({ title: "Recall by class", note, says }, (svg) => {
-    const left = 82, right = WIDE - 34, bottom = 6 + order.length * tall, px = (value) => left + value * (right - left);
+    const left = 12 + 6.8 * Math.min(14, longest(order.map(name))), right = WIDE - 34, bottom = 6 + order.length * tall, px = (value) => left + value * (right - left);
     for (const value of [0, 0.25, 0.5, 0.75, 1]) {
       svg.append(shape("line", { class: "rule", x1: px(value), x2: px(value), y1: 4, y2: bottom }));
       svg.append(shape("text", { x: px(value), y: bottom + 14, "text-anchor": "middle" }, String(100 * value)));
     }
     order.forEach((place, line) => {
       const y = 6 + line * tall, middle = y + tall / 2;
-      svg.append(shape("text", { x: left - 5, y: middle + 4, "text-anchor": "end" }, short(name(place), 12), shape("title", {}, name(place))));
+      svg.append(shape("text", { x: left - 5, y: middle + 4, "text-anchor": "end" }, short(name(place), 14), shape("title", {}, name(place))));
       svg.append(shape("rect", { class: "block mine", opacity: 0.75, x: left, y: y + 3, width: Math.max(0.5, px(mean[place]) - left), height: tall - 6, rx: 1.5 }));
       if (low[place] != null && high[place] > low[place]) {
         svg.append(shape("path", { class: "axis strong", style: "stroke: var(--fg)", d: `M${px(low[place])} ${middle}H${px(high[place])}` }));
@@ -129,7 +130,7 @@ function reliability(row) {
   const gap = accuracy.reduce((sum, value, bin) => (value == null ? sum : sum + share[bin] * Math.abs(value - confidence[bin])), 0);
   const over = accuracy.reduce((sum, value, bin) => (value == null ? sum : sum + share[bin] * (confidence[bin] - value)), 0);
   const says = `mean gap between confidence and accuracy ${percent(gap)}, ${over > 0 ? "over" : "under"}confident by ${percent(Math.abs(over))}`;
-  return card({ title: "Calibration", note: `red: gap ${percent(gap)}, ${seedsOf(row)}`, says }, (svg) => {
+  return card({ title: "Calibration", note: `red: gap ${percent(gap)}, ${row.seeds.length > 1 ? `${seedsOf(row)} together` : "1 seed"}`, says }, (svg) => {
     const whole = (value) => String(Math.round(100 * value));
     const at = axes(svg, { range: [0, 1], title: "confidence, %", write: whole }, { range: [0, 1], title: "accuracy, %", write: whole });
     accuracy.forEach((value, bin) => {
@@ -138,7 +139,9 @@ function reliability(row) {
       const told = shape("title", {}, `${whole(edges[bin])}–${whole(edges[bin + 1])} %: accuracy ${percent(value)}, confidence ${percent(confidence[bin])}, ${percent(share[bin])} of samples`);
       svg.append(shape("rect", { class: "block mine", opacity: 0.75, x, width, y: at.py(value), height: at.bottom - at.py(value) }, told));
       const [upper, lower] = [Math.max(value, confidence[bin]), Math.min(value, confidence[bin])];
-      svg.append(shape("rect", { class: "gap", x, width, y: at.py(upper), height: at.py(lower) - at.py(upper) }));
+      const gapped = { x, width, y: at.py(upper), height: at.py(lower) - at.py(upper) };
+      svg.append(shape("rect", { class: "ground", ...gapped }), shape("rect", { class: "gap", ...gapped }));
+      svg.append(shape("line", { class: "line mine", x1: x, x2: x + width, y1: at.py(value), y2: at.py(value) }));
     });
     svg.append(shape("line", { class: "guide", x1: at.px(0), y1: at.py(0), x2: at.px(1), y2: at.py(1) }));
   });
@@ -152,10 +155,8 @@ const COSTS = {
   parameters: ["parameters", (v) => Math.round(v).toLocaleString("en")],
 };
 
+/** What a run takes, in a line; null where nobody has measured it. */
 function costs(row) {
   const known = Object.entries(row.cost).filter(([key, value]) => COSTS[key] && value != null);
-  if (!known.length) return null;
-  const list = make("dl");
-  for (const [key, value] of known) list.append(make("dt", {}, COSTS[key][0]), make("dd", {}, COSTS[key][1](value)));
-  return make("div", { class: "chart" }, make("h5", {}, "Cost of a run", make("small", {}, `mean, ${seedsOf(row)}`)), list);
+  return known.length ? `${known.map(([key, value]) => `${COSTS[key][0]} ${COSTS[key][1](value)}`).join(" · ")} (mean, ${seedsOf(row)})` : null;
 }

@@ -25,6 +25,8 @@ function dataOf(section) {
 function facts(row) {
   const list = make("dl", { class: "told" });
   const tell = (name, ...value) => list.append(make("dt", {}, name), make("dd", {}, ...value));
+  const cost = row.seeds?.length ? costs(row) : null;
+  if (cost) tell("cost of a run", cost);
   tell("seeds", row.used.length ? row.used.join(", ") : "none");
   if (row.keys.length) tell("runs", make("code", {}, row.keys.join(" ")));
   if (row.command) tell("repeat", make("code", {}, row.command));
@@ -41,7 +43,7 @@ function panelOf(section, tr) {
   if (row.seeds?.length) {
     const charts = [
       learning(row, data.metric), fitting(row), confusionMatrix(row), topConfusions(row), recallBars(row), wrongLabels(row),
-      reliability(row), costs(row),
+      reliability(row),
     ].filter(Boolean);
     for (const chart of charts) chart.classList.add("mine");
     if (charts.length) inside.append(make("div", { class: "charts" }, ...charts));
@@ -74,6 +76,9 @@ function addDetails(section) {
     tr.toggle = () => toggleRow(section, tr, button);
     tr.opener = button;
     tr.cells[0].querySelector(".name").prepend(button);
+    tr.cells[0].addEventListener("click", (event) => {  // the name is where a pointer goes; who marks it to copy it wants no more
+      if (!event.target.closest("button") && !getSelection().toString()) tr.toggle();
+    });
   }
 }
 

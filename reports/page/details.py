@@ -10,6 +10,7 @@ from typing import Any
 from reports.board import Chapter
 from reports.escape import one_line
 from reports.evidence import Band, Evidence
+from reports.leaderboard_parts import spoken
 from reports.repeat import repeat_command
 from reports.rows import Row
 from reports.tables import Entry, Group
@@ -37,7 +38,7 @@ def data_of(chapter: Chapter, position: int, colours: Mapping[str, str]) -> str:
         found["colour"] = colours.get(entry.method, "#777777")
         evidence = chapter.evidence.get((position, entry.method))
         rows.append(found if evidence is None else {**found, **_evidence(evidence)})
-    metric = comparison.rank.key.rpartition("/")[2].replace("_", " ")
+    metric = spoken(comparison.rank.key.rpartition("/")[2])
     return in_script({"metric": metric, "where": one_line(f"{group.dataset}, {group.noise}"), "rows": rows})
 
 

@@ -24,6 +24,14 @@ function readAddress() {
   }
 }
 
+/** A view that someone has sent, or the one before. */
+function takeAddress() {
+  if (!location.hash.startsWith("#?")) return;
+  for (const key of Object.keys(state)) state[key] = typeof state[key] === "boolean" ? false : "";
+  readAddress();
+  applyFilters();
+}
+
 function changed(key, value) {
   state[key] = value;
   writeAddress();

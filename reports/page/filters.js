@@ -1,6 +1,6 @@
 // Which rows and columns are shown.
 const state = { search: "", set: "", noise: "", plugin: "", incomplete: false, oracle: false, intervals: false };
-let rows = [];
+let rows = [], ways = [];
 
 /** Every row of a condition with what it is searched by. */
 function readRows() {
@@ -30,6 +30,7 @@ function applyFilters() {
   }
   for (const [section, kept] of shown) section.hidden = kept === 0;
   for (const set of all(".set, .task")) set.hidden = all(".condition", set).every((section) => section.hidden);
+  for (const [item, target] of ways) item.hidden = target.hidden;
   root.classList.toggle("intervals", state.intervals);
   document.getElementById("empty").hidden = count > 0 || rows.length === 0;
   announce(`${count} of ${rows.length} rows`);
@@ -61,7 +62,8 @@ function addColumns(tools) {
       });
       return button;
     };
-    set.append(choose("All", () => true), choose("Usual", (place) => !usual.split(" ").includes(String(place))));
+    const usually = choose("Usual", (place) => !usual.split(" ").includes(String(place)));
+    set.append(make("div", { class: "choices" }, choose("All", () => true), usually));
     panel.append(set);
   }
   if (tasks.length) tools.append(make("details", { class: "menu" }, make("summary", { class: "button" }, "Columns"), panel));
@@ -82,6 +84,9 @@ function addTools() {
   if (rows.some(({ flags }) => flags.includes("oracle"))) addTick(tools, "oracle", "Hide oracle-informed");
   tools.append(make("div", { class: "status", id: "status", role: "status" }));
   tools.after(make("p", { class: "note empty", id: "empty", hidden: true }, "No row fits. Take something out of the search."));
+  const links = all(".contents a").map((link) => [link.parentElement, document.getElementById(link.hash.slice(1))]);
+  ways = links.filter(([, target]) => target?.matches(".condition, .set, .task"));
+  window.addEventListener("hashchange", takeAddress);
   readAddress();
   applyFilters();
 }

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from benchmark.html_page import text
 from reports.columns import Column
+from reports.leaderboard_parts import spoken
 from reports.overall import Overall, Standing
 from reports.overall_sheet import averaged, conditions, left_out, standing_marks, statement
-from reports.page.cells import CLOSE, badge_list, share_or_number
+from reports.page.cells import CLOSE, RULES, badge_list, share_or_number
 from reports.tables import Comparison
 from reports.wording import NOTHING
 
@@ -22,7 +23,9 @@ def standings(comparison: Comparison, number: int, title: str, colours: Mapping[
     lines = [f'<section class="overall" id="{name}" aria-labelledby="h{name}">', f'<h2 id="h{name}">{text(title)}</h2>']
     if overall is None or not overall.standings:
         return "\n".join([*lines, '<p class="note">Nothing is compared over conditions.</p>', "</section>"])
-    said = "; ".join([f"average ranks over {conditions(len(overall.groups))}", *statement(overall)])
+    group, _, metric = comparison.rank.key.rpartition("/")
+    by = " ".join(filter(None, [spoken(metric), RULES.get(group, group)]))
+    said = "; ".join([f"average ranks over {conditions(len(overall.groups))}, by {by}", *statement(overall)])
     lines.append(f"<p>{text(said[0].upper() + said[1:])}.</p>")
     lines.append(_table(overall, comparison, colours))
     notes = [averaged(comparison), "a method that lacks a condition has no place: the means would be over different conditions"]

@@ -96,8 +96,8 @@ def _summary(board: Board, methods: int) -> str:
     )
     keys = "".join(f"<div><dt>{mark}</dt><dd>{words}</dd></div>" for mark, words in rules)
     return (
-        '<div class="summary"><p class="lede">Methods are compared on the same data, noise and seeds; a method that lacks one of them is '
-        f'shown, and not ranked.</p>\n<dl class="tiles">{tiles}</dl>\n<dl class="keys">{keys}</dl></div>'
+        '<div class="summary"><p class="lede">How well methods learn from wrong labels, compared on the same data, noise and seeds. A '
+        f'method that lacks one of them is shown, and not ranked.</p>\n<dl class="tiles">{tiles}</dl>\n<dl class="keys">{keys}</dl></div>'
     )
 
 
@@ -149,35 +149,46 @@ def _figures(figures: Sequence[Figure]) -> str:
     """The first of them, and the others where one asks for them."""
     if not figures:
         return ""
-    shown = [_figure(figure) for figure in figures]
     parts = ['<section class="figures" id="figures" aria-labelledby="hfigures"><h2 id="hfigures">Figures</h2>']
-    parts += ['<div class="drawings">', *shown[:FIRST_FIGURES], "</div>"]
-    if more := shown[FIRST_FIGURES:]:
+    parts += ['<div class="drawings">', *_cards(figures[:FIRST_FIGURES]), "</div>"]
+    if more := _cards(figures[FIRST_FIGURES:]):
         parts.append(f'<details class="fold"><summary>{len(more)} more figures</summary><div class="drawings">')
         parts += [*more, "</div></details>"]
     return "\n".join([*parts, "</section>"])
 
 
-def _figure(figure: Figure) -> str:
-    """Its svg file, or the smaller png where that one is huge; as wide as its letters need, beyond a column where they need that."""
+def _cards(figures: Sequence[Figure]) -> list[str]:
+    """Those that need no more than a column stand in pairs; one that is left over has the row to itself."""
+    shown = [_picture(figure) for figure in figures]
+    narrow = [place for place, (_, width) in enumerate(shown) if width <= WIDEST_IN_COLUMN]
+    alone = narrow[-1] if len(narrow) % 2 else None
+    return [
+        _card(figure, picture, wide=width > WIDEST_IN_COLUMN or place == alone)
+        for place, (figure, (picture, width)) in enumerate(zip(figures, shown, strict=True))
+    ]
+
+
+def _picture(figure: Figure) -> tuple[str, int]:
+    """Its svg file, or the smaller png where that one is huge, and its width in pixels."""
     content, media = figure.svg.read_bytes(), "image/svg+xml"
     found = re.search(rb'<svg[^>]*? width="([\d.]+)(pt|px)?"', content[:4000])
     width = round(float(found[1]) * (4 / 3 if found[2] == b"pt" else 1)) if found else WIDEST_IN_COLUMN
     if len(content) > LARGEST_SVG and figure.png.stat().st_size < len(content):
         content, media = figure.png.read_bytes(), "image/png"
-    shown = image(media, content, figure.alt, f'loading="lazy" decoding="async" style="--width:{width}px"')
+    return image(media, content, figure.alt, f'loading="lazy" decoding="async" style="--width:{width}px"'), width
+
+
+def _card(figure: Figure, picture: str, *, wide: bool) -> str:
     caption = f"<b>{text(figure.title)}.</b> {text(figure.caption)}"
     card = f'<div class="card" tabindex="0" role="group" aria-label="{text(figure.title)}">'  # it scrolls where the screen is narrow
-    return (
-        f'<figure class="drawn{" wide" if width > WIDEST_IN_COLUMN else ""}">{card}{shown}</div><figcaption>{caption}</figcaption></figure>'
-    )
+    return f'<figure class="drawn{" wide" if wide else ""}">{card}{picture}</div><figcaption>{caption}</figcaption></figure>'
 
 
 def _provenance(found: Provenance) -> str:
     lines = [("command", f"<code>{text(found.command)}</code>"), ("version", text(found.benchmark)), ("read from", text(found.source))]
     lines.append(("filters", "<br>".join(map(text, found.filters)) or "none"))
     for name, known in (("hosts", found.hosts), ("commits", found.commits)):
-        counted = (f"{text(what)} <small>({many} {'run' if many == 1 else 'runs'})</small>" for what, many in known.items())
+        counted = (f"{text(what) or 'unknown'} <small>({many} {'run' if many == 1 else 'runs'})</small>" for what, many in known.items())
         lines.append((name, "<br>".join(counted) or "not known"))
     rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in lines)
     head = '<section id="provenance" aria-labelledby="hprovenance"><h2 id="hprovenance">Provenance</h2>'

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from reports.page import page
+from tests.browser.picture import take
 from tests.reports.boards import board_of, make_board, with_published
 
 SECONDS = {"ce": 9.5, "gce": 12.0, "elr": 100.0}
@@ -158,9 +163,10 @@ def test_a_row_opens_to_charts_that_tell_their_numbers(shown) -> None:
     told = " | ".join(words for _, words in charts)
     assert "Finding wrong labels: precision 82.5 % (79.5 % to 85.5 %) at recall 50 %, chance 40.0 %" in told
     assert "Calibration: mean gap between confidence and accuracy 8.0 %, overconfident by 8.0 %" in told
+    assert "Calibrationred: gap 8.0 %, 2 seeds together" in shown.texts(".more .chart h5")  # the table has the mean of each seed's
     assert "right labels 97.3 % (96.3 % to 98.3 %) after epoch 5" in told and "selected epoch 3.6" in told
     facts = shown.texts(".more .told")[0]
-    assert "python -m benchmark run --methods ce --datasets cells" in facts and "--seeds 0-1" in facts
+    assert "python -m benchmark run --methods " in facts and "--seeds 0-1" in facts
     assert shown.run("return document.querySelectorAll('.more .told code')[0].textContent.split(' ').length") == 2
     shown.press("\ue00c")
     assert shown.run("return document.activeElement.getAttribute('aria-expanded')") == "false"
@@ -316,3 +322,125 @@ def test_the_page_reads_without_its_script(chromium, html) -> None:
         assert count["result"]["value"] == 0
     finally:
         chromium.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def labels(browser: Any, chart: str, selector: str) -> list[tuple[str, float, float]]:
+    """Texts of a chart with their left and lower ends."""
+    code = """
+    const chart = [...document.querySelectorAll('.chart')].find(e => e.querySelector('h5').textContent.startsWith(arguments[0]));
+    return [...chart.querySelectorAll(arguments[1])].map(e => {
+      const box = e.getBoundingClientRect();
+      return [e.firstChild.textContent, box.left, box.bottom];
+    });"""
+    return [tuple(each) for each in browser.run(code, chart, selector)]
+
+
+def with_curves(html: str, test: list[int], validation: list[int]) -> str:
+    """The page with other ends of its curves, in ten-thousandths."""
+    head, mark, rest = html.partition('<script type="application/json">')
+    data, end, rest = rest.partition("</script>")
+    found = json.loads(data)
+    found["rows"][0]["epochs"] = list(range(len(test)))
+    found["rows"][0]["curves"] = {"test": [test] * 3, "validation": [validation] * 3}
+    return head + mark + json.dumps(found) + end + rest
+
+
+@pytest.mark.parametrize(("test", "validation"), [([9000, 9990], [8000, 9600]), ([8000, 9600], [9000, 9990]), ([9000, 9990], [9000, 9980])])
+def test_names_of_curves_stand_in_the_order_of_the_curves(chromium, html, test: list[int], validation: list[int]) -> None:
+    """The upper line has no room above it; its name must not slip below that of the lower one."""
+    chromium.open(with_curves(html, test, validation))
+    chromium.click(".toggle")
+    found = sorted(labels(chromium, "Test accuracy", ".label"), key=lambda each: each[2])
+    assert [name for name, *_ in found] == (["test", "noisy validation"] if test[-1] > validation[-1] else ["noisy validation", "test"])
+    assert found[1][2] - found[0][2] >= 10
+
+
+def test_epochs_are_whole_and_the_axis_is_named_by_its_metric(chromium, html) -> None:
+    chromium.open(with_curves(html, [9000, 9500], [8000, 8500]))
+    chromium.click(".toggle")
+    words = [name for name, *_ in labels(chromium, "Test accuracy", "text")]
+    assert words[words.index("epoch") - 2 : words.index("epoch") + 2] == ["0", "1", "epoch", "accuracy, %"]
+
+
+def test_a_confusion_matrix_leaves_room_for_its_names_and_no_more(chromium, result) -> None:
+    lefts = []
+    for classes in ("0123", ("adenocarcinoma", "mmmmmmmmmmm", "b", "c")):
+        chromium.open(page(make_board(result, classes=classes)))
+        chromium.click(".toggle")
+        title = chromium.run(
+            "return [...document.querySelectorAll('.chart text')].find(e => e.textContent === 'true class').getBoundingClientRect().right"
+        )
+        names = [left for name, left, _ in labels(chromium, "Confusion", "text[text-anchor=end]:not([transform])")]
+        assert len(names) == 4
+        lefts.append(chromium.run("return Number(document.querySelector('svg[aria-label^=Confusion] rect').getAttribute('x'))"))
+        if classes == "0123":
+            assert min(names) > title
+    assert lefts[0] < 40 < 90 < lefts[1]
+
+
+def test_what_a_run_costs_is_said(shown) -> None:
+    shown.click(".toggle")
+    assert "cost of a runtime " in shown.texts(".more .told")[0]
+    assert "(mean, 2 seeds)" in shown.texts(".more .told")[0]
+
+
+def test_the_way_around_leads_to_what_is_shown(shown) -> None:
+    assert shown.texts(".contents li li li") == ["symmetric:0.2", "symmetric:0.4"] * 2
+    shown.type("#choice-set", "tissue")
+    shown.type("#choice-noise", "symmetric:0.4")
+    assert shown.texts(".contents li li li") == ["symmetric:0.4"] and shown.texts(".contents li li > a")[0] == "tissue"
+    shown.type("#choice-set", "")
+    assert shown.texts(".contents li li li") == ["symmetric:0.4"] * 2
+
+
+def test_an_address_that_changes_changes_the_view(shown) -> None:
+    shown.type("#search", "ce")
+    shown.run("location.hash = '#?search=elr&oracle=1'")
+    shown.wait(lambda: shown.texts("#status") == ["0 of 16 rows"])
+    shown.run("location.hash = '#?set=cells'")
+    shown.wait(lambda: shown.texts("#status") == ["8 of 16 rows"])
+    assert shown.run("return [search.value, document.getElementById('tick-oracle').checked]") == ["", False]
+    shown.run("location.hash = '#c1-1'")
+    assert shown.texts("#status") == ["8 of 16 rows"]
+
+
+def test_a_name_opens_its_row(shown) -> None:
+    shown.click("#c1-0 tbody th bdi")
+    assert shown.texts("#c1-0 .more .told") and shown.run("return document.querySelector('.toggle').ariaExpanded") == "true"
+    shown.click("#c1-0 tbody th bdi")
+    assert shown.texts("#c1-0 .more .told") == []
+
+
+@pytest.mark.parametrize(("width", "pairs"), [(1600, 1), (1280, 1), (768, 0)])
+def test_figures_of_a_row_are_equally_high(chromium, result, tmp_path, width: int, pairs: int) -> None:
+    for name, high in (("a", 300), ("b", 120)):
+        size = f'width="300" height="{high}" viewBox="0 0 300 {high}"'
+        (tmp_path / f"{name}.svg").write_text(f"<svg xmlns='http://www.w3.org/2000/svg' {size}><rect {size}/></svg>")
+    figures = [SimpleNamespace(title=n, caption=n * 300, alt=n, svg=tmp_path / f"{n}.svg", png=tmp_path / f"{n}.png") for n in "ab"]
+    chromium.open(page(make_board(result), figures), width=width)  # type: ignore[arg-type]
+    boxes = "return [...document.querySelectorAll('.drawn .card')].map(e => e.getBoundingClientRect()).map(b => [b.top, b.bottom])"
+    chromium.run("for (const each of document.images) each.loading = 'eager'")
+    chromium.wait(lambda: chromium.run("return [...document.querySelectorAll('.drawn img')].every(i => i.complete && i.naturalWidth)"))
+    first, second = chromium.run(boxes)
+    assert (first == second) is bool(pairs)
+
+
+def test_long_names_take_three_lines_and_paper_has_them_whole(chromium, result) -> None:
+    name = "setting=" + "x" * 300
+    chromium.open(page(make_board(result, methods=(name, "ce"), datasets=("folder:" + "y" * 300,))))
+    heights = "return ['.contents bdi', '.condition .name bdi'].map(s => document.querySelector(s).getBoundingClientRect().height)"
+    assert max(chromium.run(heights)) < 75
+    chromium.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert chromium.run(heights)[1] > 75
+
+
+def test_a_picture_of_the_page(chromium, html, result) -> None:
+    picture = Image.open(io.BytesIO(take(chromium, html)))
+    assert picture.size[0] == 2560 and 1600 < picture.size[1] <= 3400
+    assert chromium.texts(".condition h4 bdi") == ["symmetric:0.4"] and chromium.texts(".more .chart h5") and chromium.complaints() == []
+    colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}
+    wanted = chromium.run("return JSON.parse(document.querySelector('#c1-0 > script').textContent).rows[1].colour").lstrip("#")
+    red, green, blue = (int(wanted[at : at + 2], 16) for at in (0, 2, 4))
+    assert min(abs(r - red) + abs(g - green) + abs(b - blue) for r, g, b in colours) <= 24
+    with pytest.raises(ValueError, match="no rows"):
+        take(chromium, page(dataclasses.replace(make_board(result), chapters=())))

@@ -31,10 +31,12 @@ class Command:
 def command(tmp_path):
     """Runs ``python -m benchmark …`` as a whole process; looking at its memory costs it some time."""
 
-    def run(*arguments: str, memory: bool = False) -> Command:
+    def run(*arguments: str | Path, memory: bool = False) -> Command:
         with (tmp_path / "output.txt").open("w+") as output:
             started = time.perf_counter()
-            process = subprocess.Popen([sys.executable, "-m", "benchmark", *arguments], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "benchmark", *map(str, arguments)], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+            )
             peak = 0.0
             while memory and process.poll() is None:
                 peak = max(peak, _memory_mb(process.pid))

@@ -344,6 +344,28 @@ def test_an_archive_that_unfolds_to_more_than_it_should(tmp_path: Path, monkeypa
         read_arrays(tmp_path / "predictions.npz", ("test_labels",))
 
 
+def test_files_that_unfold_or_are_larger_than_they_should(shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from benchmark.errors import BenchmarkError
+    from reports import run_files
+
+    folder = shelf.add(0)
+    monkeypatch.setattr(run_files, "LARGEST_TEXT", 50)
+    assert "history.jsonl is corrupt (ValueError: it has" in shelf.evidence().missing[0]
+    monkeypatch.setattr(run_files, "LARGEST_ARRAY", 8 * 99)
+    pq.write_table(pa.table({"index": np.zeros(100, dtype=np.int64)}), folder / "samples.parquet")
+    with pytest.raises(BenchmarkError, match=r"samples\.parquet is corrupt .*it has 100 rows"):
+        run_files.read_columns(folder / "samples.parquet", ("index",))
+
+
+@pytest.mark.parametrize("value", [-0.5, 1.5, 1e38])
+def test_forecasts_that_are_no_probabilities(shelf: Shelf, value: float) -> None:
+    shelf.add(0, np.full((5, 3), value, dtype=np.float32))
+    assert "test_selected holds what are no probabilities" in shelf.evidence().missing[0]
+
+
 def test_names_of_classes_come_through_as_they_are(shelf: Shelf) -> None:
     shelf.add(0, classes=['<script>alert("x")</script>', "\\textbf{b}", "ü\u202e"])
     assert shelf.evidence().classes == ('<script>alert("x")</script>', "\\textbf{b}", "ü\u202e")

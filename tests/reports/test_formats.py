@@ -10,9 +10,12 @@ from rich.console import Console
 
 from benchmark.errors import BenchmarkError
 from benchmark.spec import protocol
+from reports.columns import column
+from reports.escape import latex, markdown
 from reports.formats import FORMATS, render, rich_tables
 from reports.rows import flatten_all
-from reports.tables import compare
+from reports.tables import Difference, compare
+from reports.wording import statement
 
 EVIL = '=<script>alert("x")</script>|a_b%[red]\\é\x1b[31m\n&{}$#~^*'
 
@@ -94,7 +97,7 @@ def test_json_holds_every_run_and_the_table(small) -> None:
         "mean": pytest.approx(0.9), "sd": pytest.approx(0.02 / 2**0.5), "n": 2, "low": 0.89, "high": 0.91,
     }  # fmt: skip
     assert first["run_keys"] == [run["run_key"] for run in document["runs"] if run["method"] == "gce"]
-    assert first["command"].startswith("python -m benchmark run --methods gce --datasets cells --noise ")
+    assert first["command"].startswith("python -m benchmark run --methods gce:label=gce --datasets cells --noise ")
     assert document["table"][2]["marks"] == ["incomplete (1 of 2 seeds)", "diverged 1"]
     assert document["groups"][0]["references"]["detection/constant_f1"]["mean"] == 0.25
 
@@ -125,6 +128,23 @@ def test_latex_escapes_names(evil) -> None:
     assert "a\\_b\\%{[}red{]}\\textbackslash{}é" in text
     assert "\\&\\{\\}\\$\\#\\textasciitilde{}\\textasciicircum{}{*}" in text
     assert {line.count(" & ") for line in text.splitlines() if line.endswith("\\\\")} == {13}
+
+
+def test_markdown_makes_no_link_of_a_name() -> None:
+    """GitHub makes links of addresses, unless a backslash stands in them."""
+    assert markdown("see https://a.b/c or www.a.b, http2:x") == "see https\\://a.b/c or www\\.a.b, http2:x"
+
+
+def test_latex_has_a_way_out_for_what_pdflatex_lacks() -> None:
+    """Fonts of pdfLaTeX have no Chinese, and it stops at a letter whose accent stands apart, as in names from a Mac."""
+    assert latex("naïve 中文≥½ Łódź") == "naïve \\ifdefined\\Umathcode 中文≥\\else U+4E2D U+6587 U+2265\\fi{}½ Łódź"
+    assert latex("e\u0301") == "é"
+    assert latex("– → ± · †") == "-- $\\rightarrow$ $\\pm$ $\\cdot$ \\textsuperscript{\\dag}"
+
+
+def test_no_minus_before_a_zero() -> None:
+    difference = Difference("a", "ce", -0.0004, 0.0002, 5, None)
+    assert statement(difference, column("selected/accuracy"), 0).startswith("a against ce: +0.0 ± 0.0 points")
 
 
 def test_csv_neutralises_formulas_but_not_numbers(evil) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from reports.board import Board, Chapter, Provenance
 from reports.columns import COLUMNS_OF
 from reports.leaderboard_figures import MOST_FIGURES, Drawn, draw_all, figures, looks_of
 from reports.leaderboard_noise import sections
-from reports.leaderboard_parts import Spec, conditions, cut, pages, shorten
+from reports.leaderboard_parts import Spec, conditions, cut, pages, shorten, spoken, words
 from reports.leaderboard_ranks import clique_levels
 from reports.leaderboard_trade import front, shelves
 from reports.overall import Omnibus as Friedman
@@ -133,6 +134,20 @@ def test_many_methods_have_bars_and_several_figures() -> None:
     np.testing.assert_allclose(bars[0].get_ydata()[:2], [levels["m22"] - 0.01, levels["m22"] + 0.02])
 
 
+@pytest.mark.parametrize(
+    "noises", [("none", "symmetric:0.3"), ("none", "symmetric:0.2", "symmetric:0.4"), ("none", "symmetric:0.1", "symmetric:0.4")]
+)
+def test_methods_stand_apart_by_less_than_a_tenth_of_the_axis(noises: tuple[str, ...]) -> None:
+    """A third of the axis would tell of rates that nobody has run."""
+    levels = {f"m{number}": 0.9 - 0.01 * number for number in range(9)}
+    axis = drawn(specs([ranked(levels, noise) for noise in noises])["noise"]).axes[1]
+    starts = [line.get_xdata()[0] for line in axis.lines if line.get_label() != "interval"]
+    ends = [line.get_xdata()[-1] for line in axis.lines if line.get_label() != "interval"]
+    top = float(noises[-1].partition(":")[2])
+    assert len(set(starts)) == 9 and max(starts) == pytest.approx(-min(starts)) and max(starts) <= 0.05 * top
+    assert max(ends) - top <= 0.05 * top
+
+
 def test_the_baseline_may_be_a_setting_of_its_plugin() -> None:
     names = [f"m{number:02}" for number in range(12)] + ["ce:lr=0.1"]
     levels = {name: 0.9 - 0.01 * place for place, name in enumerate(names)}
@@ -209,6 +224,18 @@ def test_every_rule_for_the_epoch_is_a_dot() -> None:
     assert "† chosen with the truth" in spec.caption and "n = 3 seeds" in spec.caption and "12.0 points" in spec.alt
 
 
+def test_names_of_few_methods_do_not_touch_below_a_long_title() -> None:
+    made = [ranked({"ce": 0.7, "hsa": 0.8, "elr": 0.6}, noise, "tissue_slides:0.2:features=texture") for noise in CE]
+    figure = drawn(specs(made)["rules"])
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert len(boxes) == 3 and all(upper.y0 >= lower.y1 for upper, lower in itertools.pairwise(boxes))
+
+
+def test_metrics_are_written_as_people_write_them() -> None:
+    assert words("selected/auroc") == "AUROC, epoch chosen by noisy validation"
+    assert [spoken(name) for name in ("dice", "balanced_accuracy", "macro_f1")] == ["Dice", "balanced accuracy", "macro F1"]
+
+
 # --------------------------------------------------------------------------------------------------------------- ranks
 
 
@@ -242,7 +269,7 @@ def test_other_metrics_and_ends() -> None:
     made = [with_error(one, {"ce": 0.3, "hsa": 0.1 * place}) for place, one in enumerate(RATES, 1)]
     found = {spec.stem.rpartition("-")[2]: spec for spec in figures(replace(chapter(made), comparison=replace(comparison(made), rank=ece)))}
     axes = drawn(found["noise"]).axes
-    assert [axis.get_ylabel().replace("\n", " ") for axis in axes][2] == "ece, epoch chosen by noisy validation"
+    assert [axis.get_ylabel().replace("\n", " ") for axis in axes][2] == "ECE, epoch chosen by noisy validation"
     np.testing.assert_allclose(axes[2].lines[0].get_ydata(), [0.1, 0.2, 0.3])
     assert axes[2].get_ylim() != axes[0].get_ylim() == axes[1].get_ylim()
     assert "the front is ce, hsa" not in found["cost"].alt and "hsa" in found["cost"].alt and "Accuracy" in found["rules"].caption
@@ -397,7 +424,7 @@ def test_cut_names_stay_apart() -> None:
 
 def test_labels_leave_out_what_all_share() -> None:
     assert conditions(RATES) == (["none", "symmetric:0.2", "symmetric:0.4"], "digits · quick")
-    assert conditions(RATES[:1]) == ([""], "digits · none · quick")
+    assert conditions(RATES[:1]) == (["none"], "digits · quick")  # one alone has a name, too
 
 
 def test_pages_are_of_nearly_equal_length() -> None:

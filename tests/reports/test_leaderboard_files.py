@@ -163,3 +163,14 @@ def test_what_changed_between_two_states(runs: Path, written: Path, capsys: pyte
 def _is(path: Path, method: str, dataset: str, noise: str, seed: int) -> bool:
     spec = json.loads(path.read_text())["spec"]
     return (*(spec["labels"][kind] for kind in ("method", "dataset", "noise")), spec["seed"]) == (method, dataset, noise, seed)
+
+
+def test_a_report_without_any_figure(tmp_path: Path, result, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One run is what a first attempt leaves: nothing to draw, and a whole folder all the same."""
+    monkeypatch.chdir(tmp_path)
+    write_runs(tmp_path / "runs", result)
+    assert main(["report", "--out", "out", "--methods", "ce", "--datasets", "cells", "--noise", "none", "--seeds", "0"]) == 0
+    assert {file.name for file in (tmp_path / "out").iterdir()} >= {"leaderboard.html", *FILES[:4]}
+    assert not list((tmp_path / "out").glob("figures/*"))
+    left_out = json.loads((tmp_path / "out" / "leaderboard.json").read_text())["tasks"]["classification"]["overall"]["left_out"]
+    assert left_out == {"0": "no two methods are complete"}

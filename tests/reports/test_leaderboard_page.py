@@ -209,6 +209,22 @@ def test_figures_are_inside_the_page(result, tmp_path: Path) -> None:
     assert '<p class="note">no run has kept the quality of its labels</p>' in html
 
 
+def _drawn(tree: Any) -> list[Any]:
+    return [each for each in tree.iter(f"{SPACE}figure") if (each.get("class") or "").startswith("drawn")]
+
+
+def test_figures_stand_in_pairs_and_one_that_is_left_over_has_its_row(result, tmp_path: Path) -> None:
+    def made(name: str, width: int) -> Any:
+        (tmp_path / f"{name}.svg").write_text(f"<svg xmlns='http://www.w3.org/2000/svg' width=\"{width}pt\"/>")
+        return SimpleNamespace(title=name, caption="c", alt="a", svg=tmp_path / f"{name}.svg", png=tmp_path / f"{name}.png")
+
+    figures = [made(name, width) for name, width in (("a", 300), ("b", 600), ("c", 300), ("d", 300))]
+    found = {each[0].get("aria-label"): each.get("class") for each in _drawn(parsed(page(make_board(result, pictures=0), figures)))}
+    assert found == {"a": "drawn", "b": "drawn wide", "c": "drawn", "d": "drawn wide"}
+    found = {e[0].get("aria-label"): e.get("class") for e in _drawn(parsed(page(make_board(result, pictures=0), figures[:3])))}
+    assert found == {"a": "drawn", "b": "drawn wide", "c": "drawn"}
+
+
 def test_suspects_say_in_words_what_is_right(result) -> None:
     tree = parsed(page(make_board(result)))
     first, _, third = texts(tree, "figcaption")

@@ -6,6 +6,7 @@ import pytest
 
 from benchmark.errors import BenchmarkError
 from reports.overall import Overall, Standing
+from reports.overall_sheet import standing_marks
 from reports.rows import flatten_all
 from reports.tables import Comparison, compare
 
@@ -101,6 +102,19 @@ def test_groups_of_one_method_do_not_decide_what_counts(result) -> None:
     found = over(campaign(result, SIX) + own)
     assert len(found.groups) == 6 and found.left_out[6] == "1 of 3 methods are complete"
     assert standings(found)["tuned0"].missing == 6
+
+
+def test_marks_of_a_standing_are_of_the_conditions_behind_its_numbers(result) -> None:
+    """A search has tuned the protocol, too: its runs are conditions of their own, which do not count."""
+    own = [result("a", seed, 0.9, protocol={"lr": 0.5}, oracle=["noise_rate"], stale=True) for seed in (0, 1)]
+    for run in own:
+        run["spec"]["labels"]["tuned"] = "30 trials"
+    found = compare(flatten_all([*campaign(result, SIX), *own]))
+    assert found.overall is not None and found.overall.left_out
+    marked = {standing.method: standing_marks(standing, found) for standing in found.overall.standings}
+    assert marked["a"] == []
+    alone = compare(flatten_all([*campaign(result, {name: SIX[name] for name in "bc"}), *own]))
+    assert standing_marks(standings(alone.overall)["a"], alone)[:3] == ["oracle: noise_rate", "tuned", "stale"]  # type: ignore[arg-type]
 
 
 def test_few_conditions_are_ranked_and_not_tested(result) -> None:

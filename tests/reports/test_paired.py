@@ -11,6 +11,8 @@ from benchmark.errors import BenchmarkError
 from reports.paired import Duel, paired
 from reports.paired_tables import FORMATS, render, rich_tables, sheets
 from reports.rows import flatten_all
+from reports.statistics import bootstrap_intervals
+from reports.tables import compare
 
 
 def runs(result, method: str, accuracies, **options):
@@ -40,6 +42,20 @@ def test_six_seeds_are_tested(result) -> None:
     assert duel(runs(result, "a", better) + runs(result, "b", base)).conditions[0].p == pytest.approx(2 / 2**6)
     same = duel(runs(result, "a", base) + runs(result, "b", base)).conditions[0]
     assert (same.p, same.ties, same.mean, same.low, same.high) == (1.0, 6, 0.0, 0.0, 0.0)
+
+
+def test_it_says_what_the_tables_say_of_the_same_pairs(result) -> None:
+    """Sixteen differences with ties: counting all signs gives another p than the normal approximation."""
+    steps = [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, -1, -2]
+    results = runs(result, "ce", [0.5] * 16) + runs(result, "a", [round(0.5 + step / 100, 2) for step in steps])
+    (condition,) = duel(results, methods=("a", "ce")).conditions
+    (difference,) = compare(flatten_all(results)).groups[0].differences
+    assert condition.p == difference.p
+    each = [run for i, step in enumerate(steps) for name, value in (("ce", 0.5), ("a", round(0.5 + step / 100, 2)))
+            for run in [result(name, 0, value, dataset=f"d{i:02}")]]  # fmt: skip
+    over = duel(each, methods=("a", "ce")).overall
+    assert over.p == difference.p
+    assert (over.low, over.high) == bootstrap_intervals([[step / 100 for step in steps]])[0]
 
 
 def test_only_shared_seeds_count_and_the_others_are_named(result) -> None:

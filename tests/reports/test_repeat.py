@@ -48,3 +48,12 @@ def test_it_plans_the_very_runs() -> None:
     again = planned(words)
     keys = [[RunSpec.from_dict(spec).key() for spec in specs] for specs in (first, again)]
     assert len(keys[0]) == 2 and keys[0] == keys[1]
+
+
+def test_a_default_that_has_changed_since_is_written_out() -> None:
+    """When the run was made, 0.6 was the default and its short name was the bare one."""
+    (spec,) = planned(["--methods", "gce:q=0.6", "--datasets", "digits", "--noise", "symmetric:0.2"])
+    spec["labels"] = {"method": "gce", "dataset": "digits", "noise": "symmetric:0.2"}
+    words = shlex.split(repeat_command(spec, [0], "classification"))
+    assert words[words.index("--methods") + 1] == "gce:q=0.6"
+    assert [RunSpec.from_dict(again).key() for again in planned(words[4:])] == [RunSpec.from_dict(spec).key()]

@@ -49,6 +49,17 @@ def test_one_name_for_two_things_is_told_apart(result) -> None:
     assert [row["noise"] for row in rows] == ["symmetric:0.4", "symmetric:0.4", "none"]
 
 
+def test_two_names_of_one_thing_are_one(result) -> None:
+    """A default has changed since: what was gce is now called gce:q=0.7, and gce is another method. A protocol was renamed."""
+    old, again, other = result("gce", 0), result("gce", 1), result("gce:q=0.8", 0)
+    again["spec"]["labels"]["method"], other["spec"]["labels"]["method"] = "gce:q=0.7", "gce"
+    again["spec"]["protocol"]["name"] = "mine"
+    rows = flatten_all([old, again, other])
+    assert [row["method"] for row in rows] == ["gce:q=0.7", "gce:q=0.7", "gce"]
+    assert [row["protocol"] for row in rows] == ["quick", "quick", "quick"]
+    assert flatten_all([again, old])[0]["method"] == "gce"  # the shortest, in whatever order they are read
+
+
 def test_selection_by_short_name_plugin_and_seed(result) -> None:
     rows = flatten_all([result("hsa:a", s) for s in range(3)] + [result("hsa:b", 0), result("ce", 1)])
     assert len(select(rows, methods=["hsa"])) == 4
