@@ -79,11 +79,11 @@ def monotone_density(flips: np.ndarray, everything: np.ndarray, righted: float =
         flips: (J,) float64 numbers (or weights) of the flips. everything: (J,) of the labels as they are.
         righted: κ, share of the flips that are right; they lie as evenly as all labels do.
     """
-    from sklearn.isotonic import isotonic_regression
+    from scipy.optimize import isotonic_regression
 
     width = (everything + 0.1) / (everything + 0.1).sum()
     share = (flips + 0.1 * width) / (flips.sum() + 0.1)
-    density: np.ndarray = isotonic_regression(share / width, sample_weight=width)
+    density: np.ndarray = isotonic_regression(share / width, weights=width).x
     return np.maximum(density - righted, 0.0) / (1 - righted)
 
 
