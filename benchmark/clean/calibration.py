@@ -1,10 +1,10 @@
 """From a ranking to probabilities: where known wrong labels lie among the labels as they are says how many of those are wrong too.
 
 Measured in ranks among the labels as they are (position 0 to 1), all labels together have density 1. They are a share π of wrong ones with
-density f1 and 1 − π right ones: so Bayes' rule says P(wrong | position) = π·f1(position), and f1 is that of the known wrong labels, which
-are wrong by our own doing: learning from positive and unlabelled samples (Elkan and Noto, 2008).
+density f1 and 1 − π right ones: so Bayes' rule says P(wrong | position) = π·f1(position). f1 is that of the known wrong labels, which are
+so by our own doing: learning from positive and unlabelled samples (Elkan and Noto, 2008).
 
-π is read at the cut that finds most of the known wrong ones (:data:`RECALL` = r of them). A share u of the labels as they are lies above it,
+π is read at the cut that finds most of the known wrong ones (:data:`RECALL` = r of them). A share u of the labels as they are is above it,
 and a share φ of the right ones, so u = π·r + (1 − π)·φ and π = (u − φ)/(r − φ), the adjusted count (Forman 2008). φ is that of the labels
 judged clean: all but the share π of the most suspicious in the runs on the labels as they are, which are other runs than those of the cut.
 
@@ -79,11 +79,11 @@ def monotone_density(flips: np.ndarray, everything: np.ndarray, righted: float =
         flips: (J,) float64 numbers (or weights) of the flips. everything: (J,) of the labels as they are.
         righted: κ, share of the flips that are right; they lie as evenly as all labels do.
     """
-    from sklearn.isotonic import isotonic_regression
+    from scipy.optimize import isotonic_regression
 
     width = (everything + 0.1) / (everything + 0.1).sum()
     share = (flips + 0.1 * width) / (flips.sum() + 0.1)
-    density: np.ndarray = isotonic_regression(share / width, sample_weight=width)
+    density: np.ndarray = isotonic_regression(share / width, weights=width).x
     return np.maximum(density - righted, 0.0) / (1 - righted)
 
 

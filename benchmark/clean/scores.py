@@ -127,7 +127,7 @@ def _read(folder: Path, where: Mapping[str, np.ndarray], n: int) -> dict[str, np
     quality = arrays["train_quality"].astype(np.float64)
 
     def whole(of_train: np.ndarray, of_held: np.ndarray, kind: type) -> np.ndarray:
-        values = np.zeros(n, dtype=kind)
+        values: np.ndarray = np.zeros(n, dtype=kind)
         values[train], values[held] = of_train, of_held
         return values
 

@@ -31,7 +31,8 @@ class SelfCheck:
 
     Attributes:
         rate: share of labels that were changed. changed: how many. kind: of the change, e.g. ``symmetric``.
-        flagged: how many were called wrong at the precision asked for. found: share of the changed labels among them (recall).
+        flagged: how many of the changed and of those judged right were called wrong at the precision asked for, by weights and a cut that
+            were learnt on other samples. found: share of the changed labels among them (recall).
         precision: share of changed labels among the flagged whose label was judged right before.
         average_precision: of the consensus, and method → of each alone, in ranking the changed labels among those judged right.
     """
@@ -66,7 +67,8 @@ class Verdict:
         state: (n,) uint8, :data:`EASY`, :data:`HARD` or :data:`NOISY`.
         flagged: (n,) bool: the most suspicious, as many as the estimate allows at the precision asked for.
         precision: estimated precision of the flagged; None where nothing is flagged.
-        noise_rate: estimated share of wrong labels.
+        noise_rate: estimated share of wrong labels. It is above the mean of ``wrong`` where the real errors are unlike the known ones: then
+            more labels are wrong than can be pointed at.
         curve: estimated precision of the m most suspicious, at m of ``curve_at``.
         confusion: (K, K) float64, estimated number of samples with given class (row) and true class (column).
         weights: method → its weight in the consensus, summing to 1.
