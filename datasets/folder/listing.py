@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmark.api import SPLITS
 from benchmark.data.listing import SUFFIXES, Listing, images_below, names_inside, subfolders
+from benchmark.data.rater_columns import labels_of_raters, rater_columns
 from benchmark.data.tables import read_table
 from benchmark.errors import BenchmarkError, unknown_name
 
@@ -67,10 +68,11 @@ def _class_images(base: Path, path: Path) -> list[tuple[str, str]]:
 
 def _list_csv(path: Path) -> Listing:
     table = read_table(path)
+    raters = rater_columns(table.header)
     for name in table.header:
-        if name not in COLUMNS:
-            raise unknown_name(f"column in {path}", name, COLUMNS, "path and label are required")
-    table.require(REQUIRED)
+        if name not in COLUMNS and name not in raters:
+            raise unknown_name(f"column in {path}", name, COLUMNS, "path and label are required, or path and label_1, label_2, …")
+    table.require(REQUIRED[:1] if raters else REQUIRED)
     if not table.rows:
         raise BenchmarkError(f"{path} has no rows below its header")
     optional = [table.column(name) if name in table.header else None for name in COLUMNS[2:]]
@@ -78,4 +80,5 @@ def _list_csv(path: Path) -> Listing:
     if strange:
         raise unknown_name(f"split in {path}", strange[0], SPLITS)
     names = names_inside(path, path.parent, zip(table.places(), table.column("path"), strict=True))
-    return Listing(path, path.parent, names, table.column("label"), *optional)
+    labels = labels_of_raters(table)[0] if raters else table.column("label")
+    return Listing(path, path.parent, names, labels, *optional)
