@@ -47,7 +47,8 @@ class Audit:
         n: images. classes: class → samples. twins: exact ones first, then by distance, then by the first sample. A set of near ones
             holds all copies of its members, so an exact pair may stand in two sets.
         unreadable: path → why, of images that were left out (``skip_bad``).
-        notes: what a person should know: classes with few samples, mixed sizes or modes that were brought to one, rotations that were applied.
+        notes: what a person should know: classes with few samples, mixed sizes or modes that were brought to one, rotations that were
+            applied.
     """
 
     n: int
