@@ -1,1 +1,1 @@
-"""Which labels of a person's own images are wrong: several methods asked, their answer calibrated, its quality measured on the same data."""
+"""Which labels of a person's own images are wrong: several methods asked, their answer calibrated, its quality measured."""

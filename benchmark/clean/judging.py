@@ -6,9 +6,9 @@ import numpy as np
 
 from benchmark.clean.bootstrap import Counts, Estimate, estimate, interval_of, replicate, wilson
 from benchmark.clean.calibration import bins_of, edges_for
-from benchmark.clean.suggestions import confusion, pooled, suggest
 from benchmark.clean.scores import Scores
 from benchmark.clean.stacking import consensus, cross_fitted, fit_weights, folds_of, positions
+from benchmark.clean.suggestions import confusion, pooled, suggest
 from benchmark.clean.verdict import EASY, HARD, NOISY, Interval, SelfCheck, Verdict
 from benchmark.errors import BenchmarkError
 

@@ -8,22 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from benchmark.errors import BenchmarkError
 from benchmark.grammar import Setting, parse_settings
 
 if TYPE_CHECKING:
-    from benchmark.prepare import PreparedData
+    from benchmark.api import Dataset
+    from benchmark.clean.answer import Answer
+    from benchmark.clean.raters import Raters
+    from benchmark.clean.scores import Scores
     from benchmark.registry import Registry
-    from benchmark.spec import RunSpec
+    from benchmark.spec import PluginSpec, RunSpec
 
-__all__ = ["CHECK_RATE", "METHODS", "Question", "Runs", "cells", "data_setting", "prepared_data", "usable"]
+__all__ = ["CHECK_RATE", "Asked", "Question", "Subject", "answer_of", "cells", "corrected", "with_model"]
 
-METHODS = "hsa,confident_learning,aum,elr"
 CHECK_RATE = 0.1
 """Share of the labels that are changed to see what is found."""
 HELD_OUT = {"test_fraction": 0.1, "val_fraction": 0.1}
 SIDE = 32
 """Pixels that images are brought to where nothing else is asked for: minutes on a laptop, and enough for texture."""
+LARGEST_SEARCH = 100_000
+"""Images among which near copies are looked for in a minute or two."""
+
+FolderOf = Callable[[str], Path | None]
 
 
 @dataclass(frozen=True)
@@ -34,37 +42,229 @@ class Question:
         path: a folder of class folders, a csv, or an npz.
         methods: settings as on the command line.
         backbone, epochs: of the runs. features: frozen features instead of pixels, empty for none.
-        image_size: side in pixels, 0 = as the images are.
+        image_size: side in pixels, 0 = as the images are, None = :data:`SIDE`.
         seed: of split, known wrong labels and training.
-        check_rate: share of labels changed in the check.
+        budget: labels that somebody will look at. precision: share of the flagged that shall be wrong.
         skip_bad: leave unreadable images out.
     """
 
     path: Path
-    methods: str = METHODS
+    methods: str
     backbone: str = ""
     epochs: int | None = None
     features: str = ""
     image_size: int | None = None
     seed: int = 0
-    check_rate: float = CHECK_RATE
+    budget: int = 200
+    precision: float = 0.9
     skip_bad: bool = False
 
 
 @dataclass(frozen=True)
-class Runs:
+class Asked:
     """The runs of a question: method → its cell on the labels as they are, and with known wrong ones among them."""
 
     plain: Mapping[str, RunSpec]
     check: Mapping[str, RunSpec]
 
 
-def data_setting(question: Question, label_file: Path | None = None) -> Setting:
+@dataclass(frozen=True)
+class Subject:
+    """The images of a question.
+
+    Attributes:
+        plugin: the data set with all its parameters. dataset: an instance. arrays: :class:`~benchmark.api.Arrays`.
+        raters: where there are several labels a sample.
+    """
+
+    question: Question
+    registry: Registry
+    data_root: Path
+    plugin: PluginSpec
+    dataset: Dataset
+    arrays: Any
+    raters: Raters | None
+
+    @classmethod
+    def read(cls, question: Question, registry: Registry, data_root: Path, device: str, *, quiet: bool = False) -> Subject:
+        """Decode the images, if that has not been done, with progress on stderr.
+
+        Raises:
+            BenchmarkError: nothing there, or images or labels that cannot be used.
+        """
+        from benchmark.clean.raters import raters_of
+        from benchmark.prepare import load, make_ready
+        from benchmark.progress import Preparation
+        from benchmark.resolve import instantiate_dataset, resolve_plugin
+
+        plugin = resolve_plugin(registry, "dataset", _data_setting(question), {}, data_root)
+        with Preparation(quiet=quiet) as report:
+            make_ready(plugin, registry, data_root, device, report)
+        dataset = instantiate_dataset(registry, plugin)
+        arrays = load(dataset, plugin, data_root)
+        raters = None if arrays.paths is None else raters_of(question.path, arrays.paths, arrays.classes, arrays.labels)
+        return cls(question, registry, data_root, plugin, dataset, arrays, raters)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name of every sample: its path, or its position where the images are arrays."""
+        if self.arrays.paths is not None:
+            return tuple(map(str, self.arrays.paths))
+        return tuple(f"{self.question.path.name}[{row}]" for row in range(len(self.arrays.labels)))
+
+    def pictures(self, rows: Sequence[int]) -> list[tuple[str, bytes] | None]:
+        """Small pictures of samples, from their files where there are any; None where one cannot be read."""
+        from benchmark.data.decode import read_header, read_pixels
+        from benchmark.relabel.images import image_files, thumbnail
+
+        files = image_files(self.dataset, self.data_root, None if self.arrays.paths is None else [self.names[row] for row in rows])
+        found: list[tuple[str, bytes] | None] = []
+        for place, row in enumerate(rows):
+            try:
+                pixels = self.arrays.images[row] if files is None else read_pixels(files[place], 0, read_header(files[place]).grey)
+                found.append(thumbnail(np.asarray(pixels)))
+            except Exception:  # a broken image can fail in any way, and the page says that there is none
+                found.append(None)
+        return found
+
+
+def cells(subject: Subject) -> Asked:
+    """The cells to run.
+
+    Where the data know which of their labels are wrong, the labels as they are are those of noise ``human``, and the flips come on top.
+
+    Raises:
+        BenchmarkError: an unknown method or backbone, or a rate that the classes cannot bear.
+    """
+    flips = Setting("symmetric", f"{CHECK_RATE:g}")
+    plain, check = Setting("none"), flips
+    if subject.arrays.clean_labels is not None:
+        plain, check = Setting("human"), Setting("human+symmetric", parts=(Setting("human"), flips))
+    asked = [_told_nothing(setting, subject.registry) for setting in parse_settings(subject.question.methods, what="--methods")]
+    return Asked(*({spec.labels["method"]: spec for spec in _specs(subject, asked, noise)} for noise in (plain, check)))
+
+
+def answer_of(subject: Subject, asked: Asked, folder_of: FolderOf, command: str) -> Answer:
+    """What the finished runs say together.
+
+    Raises:
+        BenchmarkError: no method has finished both of its runs, or files that cannot be used.
+    """
+    from benchmark import __version__
+    from benchmark.clean.answer import Answer
+    from benchmark.clean.audit import audit
+    from benchmark.clean.raters import crowdlab
+    from benchmark.clean.scores import scores_of
+    from benchmark.clean.suggestions import pooled
+    from benchmark.clean.verdict import judge
+    from benchmark.prepare import prepare
+
+    done = [name for name in asked.plain if all(folder_of(runs[name].key()) is not None for runs in (asked.plain, asked.check))]
+    if not done:
+        raise BenchmarkError("no method has finished both of its runs; what went wrong is said above")
+    parts = prepare(asked.plain[done[0]], subject.registry, subject.data_root).indices
+    n, classes = len(subject.arrays.labels), tuple(subject.arrays.classes)
+    both = [scores_of({name: _folder(folder_of, runs[name]) for name in done}, n, parts) for runs in (asked.plain, asked.check)]
+    injected = both[1].given != both[0].given
+    raters = subject.raters
+    if raters is not None:
+        both = [_with_raters(scores, raters) for scores in both]
+    scores, check = both
+    verdict = judge(scores, check, injected, precision=subject.question.precision, seed=subject.question.seed, classes=len(classes))
+    if raters is not None:
+        weights = np.array([verdict.weights.get(name, 0.0) for name in scores.methods])
+        raters = crowdlab(raters, pooled(scores.suggested, scores.confidence, weights, len(classes)))
+    arrays = subject.arrays
+    spec = asked.plain[done[0]]
+    told = {
+        "command": command,
+        "version": f"noisy-label-benchmark {__version__}",
+        "methods": ", ".join(done),
+        "network": f"{spec.protocol.backbone}, {spec.protocol.epochs} epochs a stage",
+        "images": f"{n} at {'x'.join(map(str, arrays.images.shape[1:]))}",
+    }
+    return Answer(
+        source=str(subject.question.path),
+        classes=classes,
+        paths=subject.names,
+        base=subject.question.path if subject.question.path.is_dir() else subject.question.path.parent,
+        scores=scores,
+        verdict=verdict,
+        audit=audit(arrays.images, scores.given, classes, split=arrays.split, groups=arrays.groups),
+        raters=raters,
+        budget=subject.question.budget,
+        target=subject.question.precision,
+        model=None,
+        model_accuracy=None,
+        provenance=told,
+        runs={name: (asked.plain[name].key(), asked.check[name].key()) for name in done},
+    )
+
+
+def corrected(subject: Subject, answer: Answer, out: Path) -> RunSpec:
+    """The run of cross-entropy on the labels with the suggested class wherever one is flagged; writes them to ``corrected.csv``.
+
+    Raises:
+        BenchmarkError: the file cannot be written.
+    """
+    from benchmark.noise_file import write as write_labels
+    from benchmark.prepare import content_digest
+
+    verdict = answer.verdict
+    labels = np.where(verdict.flagged, verdict.suggested, answer.scores.given)
+    path = out / "corrected.csv"
+    out.mkdir(parents=True, exist_ok=True)
+    write_labels(path, np.arange(len(labels)), labels, content_digest(subject.arrays), answer.classes, None)
+    noise = Setting("none") if subject.arrays.clean_labels is None else Setting("human")
+    (spec,) = _specs(subject, [Setting("ce")], noise, path)
+    return spec
+
+
+def with_model(answer: Answer, spec: RunSpec, folder_of: FolderOf, out: Path) -> Answer:
+    """The answer with the exported model of a finished run; without one where that run has failed."""
+    from benchmark.clean.exporting import export_model
+
+    folder = folder_of(spec.key())
+    if folder is None:
+        return answer
+    model = export_model(folder, out, {"title": f"Classes of {Path(answer.source).name}, trained on corrected labels"})
+    return dataclasses.replace(answer, model=model, model_accuracy=_accuracy(folder))
+
+
+def _accuracy(folder: Path) -> float:
+    """Share of held-out samples whose forecast of the last epoch is their label."""
+    from reports.run_files import read_arrays
+
+    found = read_arrays(folder / "predictions.npz", ("test_last_k", "test_labels"))
+    return float((found["test_last_k"][-1].argmax(axis=1) == found["test_labels"]).mean())
+
+
+def _with_raters(scores: Scores, raters: Raters) -> Scores:
+    """The raters' disagreement with the labels as one more voice."""
+    from benchmark.clean.raters import disagreement
+    from benchmark.clean.scores import rank_shares
+
+    differ = disagreement(raters, scores.given)
+    suspicion = np.empty(len(differ))
+    for rows in (scores.held_out, ~scores.held_out):
+        suspicion[rows] = rank_shares(differ[rows])
+    return dataclasses.replace(
+        scores,
+        methods=(*scores.methods, "raters"),
+        suspicion=np.vstack([scores.suspicion, suspicion]),
+        flagged=np.vstack([scores.flagged, differ > 0.5]),
+        suggested=np.vstack([scores.suggested, raters.consensus]),
+        confidence=np.vstack([scores.confidence, np.nan_to_num(raters.quality, nan=1.0 / max(len(raters.names), 2))]),
+    )
+
+
+def _data_setting(question: Question, label_file: Path | None = None) -> Setting:
     """The data set of a question, with the labels of a file in place of its own if one is given."""
     path = question.path.expanduser()
     if not path.exists():
         raise BenchmarkError(f"{path} does not exist; give a folder of class folders, a csv with the columns path and label, or an npz")
-    options = {} if question.image_size == 0 else {"image_size": str(question.image_size or SIDE)}
+    side = SIDE if question.image_size is None else question.image_size
+    options = {"image_size": str(side)} if side else {}
     if question.features:
         options["features"] = question.features
     if label_file is not None:
@@ -75,64 +275,36 @@ def data_setting(question: Question, label_file: Path | None = None) -> Setting:
     return Setting(name, str(path.resolve()), options)
 
 
-def cells(question: Question, registry: Registry, data_root: Path, *, has_reference: bool) -> Runs:
-    """The cells to run.
-
-    Args:
-        has_reference: the data know which of their labels are wrong; the labels as they are are then those of noise ``human``.
-
-    Raises:
-        BenchmarkError: an unknown method or backbone, or a rate that the classes cannot bear.
-    """
-    plain = Setting("human") if has_reference else Setting("none")
-    flips = Setting("symmetric", f"{question.check_rate:g}")
-    check = Setting("+".join(("human", "symmetric")), parts=(Setting("human"), flips)) if has_reference else flips
-    settings = [_told_nothing(setting, registry) for setting in parse_settings(question.methods, what="--methods")]
-    found = []
-    for noise in (plain, check):
-        specs = expanded(question, registry, data_root, settings, noise)
-        found.append({spec.labels["method"]: spec for spec in specs})
-    return Runs(*found)
-
-
-def expanded(
-    question: Question, registry: Registry, data_root: Path, methods: Sequence[Setting], noise: Setting, label_file: Path | None = None
-) -> list[RunSpec]:
+def _specs(subject: Subject, methods: Sequence[Setting], noise: Setting, label_file: Path | None = None) -> list[RunSpec]:
     """Cells of these methods on the question's data."""
+    from benchmark.cli.options import check_protocol
     from benchmark.spec import expand
     from benchmark.spec import protocol as training_protocol
 
+    question = subject.question
     changes: dict[str, Any] = dict(HELD_OUT)
     if question.epochs is not None:
         changes["epochs"] = question.epochs
     if question.backbone or question.features:
         changes["backbone"] = question.backbone or "linear"
+    protocol = training_protocol("quick", changes)
+    check_protocol(protocol)
     return expand(
-        registry,
+        subject.registry,
         methods=methods,
-        datasets=[data_setting(question, label_file)],
+        datasets=[_data_setting(question, label_file)],
         noise=[noise],
         seeds=[question.seed],
-        protocol=training_protocol("quick", changes),
-        data_root=data_root,
+        protocol=protocol,
+        data_root=subject.data_root,
     )
 
 
-def prepared_data(spec: RunSpec, registry: Registry, data_root: Path) -> PreparedData:
-    """The data of a run as it saw them: parts, given labels, paths."""
-    from benchmark.prepare import prepare
-
-    return prepare(spec, registry, data_root)
-
-
-def usable(runs: Runs, folder_of: Callable[[str], Path | None]) -> list[str]:
-    """The methods both of whose runs are done."""
-
-    def is_done(spec: RunSpec) -> bool:
-        folder = folder_of(spec.key())
-        return folder is not None and (folder / "predictions.npz").exists()
-
-    return [method for method, spec in runs.plain.items() if is_done(spec) and method in runs.check and is_done(runs.check[method])]
+def _folder(folder_of: FolderOf, spec: RunSpec) -> Path:
+    folder = folder_of(spec.key())
+    if folder is None:
+        raise BenchmarkError(f"run {spec.key()} has no files; give the same command again")
+    return folder
 
 
 def _told_nothing(setting: Setting, registry: Registry) -> Setting:

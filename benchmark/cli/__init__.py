@@ -15,6 +15,7 @@ import typer
 from benchmark.cli import (
     authoring,
     budget,
+    clean,
     gallery,
     heatmaps,
     listing,
@@ -42,7 +43,7 @@ app = typer.Typer(
     help="Which noisy-label method should I use, and which of my labels are wrong?",
 )
 for group in (
-    *(run, sweep, budget, listing, showing, status, report, results),
+    *(run, clean, sweep, budget, listing, showing, status, report, results),
     *(retention, gallery, heatmaps, noise, relabel, predict, tile, authoring),
 ):
     group.add_to(app)

@@ -57,7 +57,7 @@ MOST_FAILURES = 10
 
 @dataclass(frozen=True)
 class Conditions:
-    """How the cells of a command are run, whatever they are; the options of the same names.
+    """How the cells of a command are run, whatever they are; the options of the same names, and whether their networks are kept.
 
     Raises:
         BenchmarkError: a value that no run could use.
@@ -79,6 +79,7 @@ class Conditions:
     fmt: str
     quiet: bool
     engine: EngineChoice = field(default_factory=EngineChoice)
+    keep_model: bool = False
 
     def __post_init__(self) -> None:
         from benchmark.driver import STALE_POLICIES
@@ -101,7 +102,8 @@ class Conditions:
         """What every worker is told."""
         with_gpu = self.gpu_ids or self.engine.with_gpu
         device = "cuda" if with_gpu and self.device == "auto" else self.device  # without its GPU it must not fall back to the CPU
-        return worker_options(self.runs, device, self.threads, self.data_root, self.plugins, timeout=self.timeout, stale=self.stale)
+        more = {"timeout": self.timeout, "stale": self.stale, "keep_model": self.keep_model}
+        return worker_options(self.runs, device, self.threads, self.data_root, self.plugins, **more)
 
 
 def conditions_of(
@@ -172,7 +174,8 @@ def make_plan(
 
     with aside(), warnings_shown(told):
         costs = costs or folder_costs(conditions)
-        plan = driver.plan(registry, cells, RunStore(conditions.runs), conditions.stale, conditions.retry_failed, costs)
+        how = (conditions.stale, conditions.retry_failed, costs)
+        plan = driver.plan(registry, cells, RunStore(conditions.runs), *how, keep_model=conditions.keep_model)
     if plan.pending and not conditions.dry_run and not conditions.engine.elsewhere:
         opt.check_devices(conditions.device, conditions.gpu_ids)
     return plan

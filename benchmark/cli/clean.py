@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import re
-import shlex
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.cli import campaign as camp
+from benchmark.cli import cells as grids
 from benchmark.cli import options as opt
-from benchmark.cli.output import aside, note, warnings_shown, write, write_json
+from benchmark.cli.output import aside, note, warnings_shown, write
 from benchmark.cli.run_groups import check_free
 from benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
     from benchmark.clean.answer import Answer
-    from benchmark.clean.session import Question, Runs
+    from benchmark.clean.session import Question, Subject
+    from benchmark.driver import CampaignResult
     from benchmark.registry import Registry
     from benchmark.spec import RunSpec
 
 OURS = re.compile(r"labels\.csv|report\.html|clean\.json|corrected\.csv|model|runs")
 """All that this command writes."""
+METHODS = "hsa,confident_learning,aum,elr"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,25 +35,24 @@ def add_to(app: typer.Typer) -> None:
 
 
 def clean(
+    context: typer.Context,
     *,
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of class folders, a csv (path,label …), or an npz.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write; it also keeps the runs, to go on after a stop.")],
-    methods: Annotated[str, typer.Option("--methods", metavar="LIST", help="Who is asked: name[:key=value], …")] = "hsa,confident_learning,aum,elr",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write. Its runs let a stopped command go on.")],
+    methods: Annotated[str, typer.Option("--methods", metavar="LIST", help="Who is asked: name[:key=value], …")] = METHODS,
     budget: Annotated[int, typer.Option("--budget", min=1, metavar="N", help="Labels that somebody will look at.")] = 200,
     precision: Annotated[
-        float, typer.Option("--precision", min=0.0, max=1.0, metavar="SHARE", help="Of the flagged labels, so many shall be wrong.")
+        float, typer.Option("--precision", metavar="SHARE", help="Flag as many labels as keep this share of them wrong.")
     ] = 0.9,
-    backbone: Annotated[str, typer.Option("--backbone", metavar="NAME", help="Network of the runs.")] = "",
-    features: Annotated[
-        str, typer.Option("--features", metavar="MODEL", help="Frozen features instead of pixels: identity, texture, timm:<name>.")
-    ] = "",
+    backbone: Annotated[str, typer.Option("--backbone", metavar="NAME", help="Network of the runs. Default: cnn_small.")] = "",
+    features: grids.Features = "",
     image_size: Annotated[
         int | None, typer.Option("--image-size", min=0, metavar="N", help="Pixels a side; 0: as they are. Default: 32.", show_default=False)
     ] = None,
-    epochs: camp_epochs = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the split and the check.")] = 0,
-    no_model: Annotated[bool, typer.Option("--no-model", help="Do not train a model on the corrected labels.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable images out.")] = False,
+    epochs: grids.Epochs = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the split, the known wrong labels and the training.")] = 0,
+    no_model: Annotated[bool, typer.Option("--no-model", help="Train no model on the corrected labels.")] = False,
+    skip_bad: grids.SkipBad = False,
     jobs: camp.Jobs = None,
     gpus: camp.Gpus = "",
     device: camp.Device = "auto",
@@ -61,16 +62,129 @@ def clean(
     as_json: opt.AsJson = False,
     quiet: camp.Quiet = False,
 ) -> int:
-    """Find the wrong labels in your own images.
+    """Find the wrong labels among your own images.
 
-    Asks several methods, checks them on known wrong labels made in your data, and writes labels.csv, report.html and a model.
-    Killed or interrupted, the same command goes on where it was.
+    Asks several methods, checks them on wrong labels that it makes in your data, and writes labels.csv, report.html and a model.
+    Stopped or killed, the same command goes on where it was.
     """
     from benchmark.clean.session import Question
+    from benchmark.tracking.command import Command
+
+    if not 0 < precision <= 1:
+        raise BenchmarkError(f"--precision is {precision:g}; give a share above 0, at most 1, e.g. 0.9")
+    check_free(out, OURS)
+    question = Question(path, methods, backbone, epochs, features, image_size, seed, budget=budget, precision=precision, skip_bad=skip_bad)
+    conditions = camp.conditions_of(
+        runs=out / "runs",
+        jobs=jobs,
+        gpus=gpus,
+        device=device,
+        threads=threads,
+        data_root=data_root,
+        plugin=plugin,
+        no_tracking=True,
+        quiet=quiet,
+    )
+    answer = carry_out(question, out, conditions, Command.of_this_process("clean", 0).line, model=not no_model)
+    _print(answer, as_json)
+    for name in ("labels.csv", "report.html", "clean.json", *(["model"] if answer.model else [])):
+        note(f"written: {out / name}")
+    return 0
+
+
+def carry_out(question: Question, out: Path, conditions: camp.Conditions, command: str, *, model: bool = True) -> Answer:
+    """Run what the question needs and write the folder.
+
+    Args:
+        out: the folder. conditions: how its runs are run; their folder is ``out/runs``.
+        command: as it is shown in the report.
+        model: train one on the corrected labels.
+
+    Raises:
+        BenchmarkError: unusable images, or no method that could be asked.
+        KeyboardInterrupt: it was interrupted; the same call goes on.
+    """
+    from benchmark.clean.session import Subject, answer_of, cells, corrected, with_model
     from benchmark.files import default_data_root
 
-    check_free(out, OURS)
-    question = Question(path, methods, backbone, epochs, features, image_size, seed, skip_bad=skip_bad)
-    conditions = camp.conditions_of(
-        runs=out / "runs", jobs=jobs, gpus=gpus, device=device, threads=threads, data_root=data_root, plugin=plugin, no_tracking=True, quiet=quiet
+    registry, data_root = opt.registry_of(conditions.plugins), conditions.data_root or default_data_root()
+    told: set[str] = set()
+    with aside(), warnings_shown(told):
+        subject = Subject.read(question, registry, data_root, conditions.worker.device, quiet=conditions.quiet)
+        asked = cells(subject)
+    folders = _run([*asked.plain.values(), *asked.check.values()], "methods asked twice", registry, conditions, told)
+    with aside(), warnings_shown(told):
+        answer = answer_of(subject, asked, folders, command)
+    if model:
+        with aside(), warnings_shown(told):
+            final = corrected(subject, answer, out)
+        keeping = replace(conditions, keep_model=True)
+        folders = _run([final], "a model of the corrected labels", registry, keeping, told)
+        with aside(), warnings_shown(told):
+            answer = with_model(answer, final, folders, out)
+    with aside(), warnings_shown(told):
+        _write(answer, subject, out)
+    return answer
+
+
+def _run(
+    specs: Sequence[RunSpec], what: str, registry: Registry, conditions: camp.Conditions, told: set[str]
+) -> Callable[[str], Path | None]:
+    """Run these cells, those that are done taken as they are; returns where the files of a finished one are."""
+    plan = camp.make_plan(registry, specs, conditions, told)
+    camp.announce(plan, what, conditions)
+    camp.make_data_ready(plan, registry, conditions, told)
+    campaign = camp.execute(plan, conditions, told)
+    if campaign.interrupted:
+        raise KeyboardInterrupt
+    camp.print_failures(campaign, conditions.worker)
+    return _folders(campaign)
+
+
+def _folders(campaign: CampaignResult) -> Callable[[str], Path | None]:
+    store = campaign.plan.store
+
+    def folder_of(key: str) -> Path | None:
+        result = store.result(key)
+        return store.folder(key) if result is not None and result.get("status") == "done" else None
+
+    return folder_of
+
+
+def _write(answer: Answer, subject: Subject, out: Path) -> None:
+    """labels.csv, clean.json and the page; each appears in one step."""
+    from benchmark.files import atomic_write_bytes, atomic_write_text
+    from reports.clean_page import page
+    from reports.clean_table import clean_json, labels_csv
+
+    atomic_write_bytes(out / "labels.csv", labels_csv(answer).encode("utf-8-sig"))  # so that spreadsheets take it for what it is
+    atomic_write_text(out / "clean.json", clean_json(answer))
+    atomic_write_text(out / "report.html", page(answer, subject.pictures))
+
+
+def _print(answer: Answer, as_json: bool) -> None:
+    from reports.clean_page.reading import expected_wrong, worth_a_look
+    from reports.clean_table import clean_json
+
+    if as_json:
+        write(clean_json(answer))
+        return
+    verdict, n = answer.verdict, len(answer.paths)
+    rate, look = verdict.noise_rate, worth_a_look(answer)
+    expected = expected_wrong(answer, look)
+    lines = [
+        verdict.check.sentence(),
+        f"About {100 * rate.value:.1f} % of {n} labels are wrong ({100 * rate.low:.1f} to {100 * rate.high:.1f} %), if they are wrong at random.",
+        f"Of the {look} most suspicious about {expected.value:.0f} are wrong ({expected.low:.0f} to {expected.high:.0f}).",
+    ]
+    flagged = int(verdict.flagged.sum())
+    lines.append(
+        f"{flagged} labels are flagged: {100 * answer.target:.0f} % of them should be wrong." if flagged else "No label is flagged."
     )
+    twins = answer.audit.twins
+    conflicts, leaks = sum(one.conflict for one in twins), sum(one.leak for one in twins)
+    if twins:
+        lines.append(
+            f"{len(twins)} groups of images are copies or nearly so; in {conflicts} the labels differ, {leaks} cross parts or groups."
+        )
+    write("\n".join(lines))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -49,6 +51,7 @@ def read_header(file: Path | str) -> Header:
     """
     from PIL import Image
 
+    _refuse_no_content(file)
     with Image.open(file) as image:
         width, height = image.size
         # Pillow decodes a whole PNG to look for EXIF data behind its pixels, where nobody writes them.
@@ -56,6 +59,15 @@ def read_header(file: Path | str) -> Header:
         if exif.get(ORIENTATION, 1) in (5, 6, 7, 8):
             width, height = height, width
         return Header(height, width, image.mode in GREY_MODES)
+
+
+def _refuse_no_content(file: Path | str) -> None:
+    """Raise OSError for what is empty, or for a pipe or a device, which would be waited for without end."""
+    status = os.stat(file)  # noqa: PTH116 - called for every file of a set
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("it is no regular file")
+    if not status.st_size:
+        raise OSError("the file is empty")
 
 
 def read_pixels(file: Path | str, size: int, grey: bool, room: Room = _plenty) -> np.ndarray:
@@ -77,6 +89,7 @@ def read_pixels(file: Path | str, size: int, grey: bool, room: Room = _plenty) -
     """
     from PIL import Image, ImageOps
 
+    _refuse_no_content(file)
     with Image.open(file) as opened:
         held = opened.width * opened.height
         if size:

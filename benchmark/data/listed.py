@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmark.api import SPLITS, Arrays, Dataset, Report, hp
 from benchmark.data.listing import Listing
-from benchmark.data.store import open_images
+from benchmark.data.store import left_out, open_images
 from benchmark.errors import BenchmarkError
 
 
@@ -99,15 +100,20 @@ class ListedDataset(Dataset):
     def _open(self, root: Path, report: Report) -> tuple[np.memmap, Listing]:
         listing = self.listing(root)
         listing.classes()  # before the slow part
-        images, kept = open_images(
-            root,
-            listing,
-            image_size=self.options.image_size,
-            channels=getattr(self.params, "channels", "auto"),
-            skip_bad=getattr(self.params, "skip_bad", False),
-            report=report,
-        )
+        images, kept = open_images(root, listing, report=report, **self._reading())
         return images, listing if len(kept) == len(listing) else listing.keep(kept.tolist())
+
+    def left_out(self, root: Path) -> dict[str, str]:
+        """Path → why, of the images that ``skip_bad`` left out; they are known once the set was prepared or loaded."""
+        return left_out(root, self.listing(root), **self._reading())
+
+    def _reading(self) -> dict[str, Any]:
+        """How the images are read."""
+        return {
+            "image_size": self.options.image_size,
+            "channels": getattr(self.params, "channels", "auto"),
+            "skip_bad": getattr(self.params, "skip_bad", False),
+        }
 
 
 def _codes(words: Sequence[str], known: Sequence[str], dtype: type[np.signedinteger]) -> np.ndarray:

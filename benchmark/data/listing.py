@@ -122,9 +122,14 @@ def names_inside(file: Path, base: Path, written: Iterable[tuple[str, str]]) -> 
         # A list from Windows has backslashes. Normalised by text, so that "a/../b" and "b" count as one file.
         joined = Path(os.path.normpath(resolved / text.replace("\\", "/")))
         folder = str(joined.parent)
-        if folder not in inside:
-            inside[folder] = joined.is_relative_to(resolved) and joined.parent.resolve().is_relative_to(resolved)
-        if not inside[folder] or (joined.is_symlink() and not joined.resolve().is_relative_to(resolved)):
+        try:
+            if folder not in inside:
+                inside[folder] = joined.is_relative_to(resolved) and joined.parent.resolve().is_relative_to(resolved)
+            outside = not inside[folder] or (joined.is_symlink() and not joined.resolve().is_relative_to(resolved))
+        except (OSError, RuntimeError) as error:  # a name that no file can have, or links that lead in a circle
+            reason = getattr(error, "strerror", None) or "links that lead in a circle"
+            raise BenchmarkError(f"{file}, {place}: '{text[:80]}' is no file: {reason}") from None
+        if outside:
             raise BenchmarkError(f"{file}, {place}: '{text}' lies outside {resolved}, the folder that must hold all images")
         name = joined.relative_to(resolved).as_posix()
         if name in seen:

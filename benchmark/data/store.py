@@ -73,6 +73,12 @@ def open_images(
     return images, np.setdiff1d(np.arange(len(listing), dtype=np.int64), list(bad))
 
 
+def left_out(root: Path, listing: Listing, *, image_size: int, channels: str, skip_bad: bool) -> dict[str, str]:
+    """Name → reason of the files that :func:`open_images` left out, which must have been called before with the same; else none."""
+    found = _Store(root / "images", listing, {"image_size": image_size, "channels": channels, "skip_bad": skip_bad}).read()
+    return {listing.names[row]: reason for row, reason in sorted(found[1].items())} if found else {}
+
+
 _Found = tuple[np.memmap, dict[int, str]]
 """Images, and the rows that were left out with the reason."""
 

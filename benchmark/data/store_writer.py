@@ -13,6 +13,7 @@ import functools
 import math
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -78,6 +79,10 @@ def write_images(
             that is too small.
         OSError: the file cannot be written for another reason.
     """
+    from PIL import Image
+
+    # An image below Pillow's limit is decoded, alone if it is large, and needs no line that names no file; one above it is refused.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     reader = _Reader(base, names, image_size, skip_bad, report)
     shape = reader.common_shape(channels)
     needed = len(reader.rows) * math.prod(shape)

@@ -61,14 +61,16 @@ class Table:
 
 
 def read_table(file: Path) -> Table:
-    """Read a csv file, UTF-8 with or without a byte-order mark; empty rows are left out.
+    """Read a csv file, UTF-8 with or without a byte-order mark, with commas, semicolons or tabs; empty rows are left out.
 
     Raises:
         BenchmarkError: the file is missing, is not UTF-8 or csv, or a row has another number of cells than the header.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
+            delimiter = _delimiter(stream.readline())
+            stream.seek(0)
+            reader = csv.reader(stream, strict=True, delimiter=delimiter)
             header = [name.strip() for name in next(reader, [])]
             rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(cell.strip() for cell in row)]
     except UnicodeDecodeError as error:
@@ -81,3 +83,8 @@ def read_table(file: Path) -> Table:
         if len(row) != len(header):
             raise BenchmarkError(f"{file}, line {line}: {len(row)} fields where the header has {len(header)}")
     return Table(file, header, rows)
+
+
+def _delimiter(header: str) -> str:
+    """What stands between the names of the header: a comma where there is one; spreadsheets of many countries write semicolons."""
+    return "," if "," in header else max((",", ";", "\t"), key=header.count)

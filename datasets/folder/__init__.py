@@ -19,7 +19,8 @@ class Folder(ListedDataset):
 
     A csv has the columns ``path`` (relative to the csv's folder, and inside it) and ``label``, and may have ``split``
     (train, val or test), ``group`` (patient or slide; never torn apart) and ``clean_label`` (a reference; the labels are
-    then real noise, see ``--noise human``). Classes are the sorted set of the labels. The identity of a run holds the
+    then real noise, see ``--noise human``). In the place of ``label`` there may be ``label_1``, ``label_2`` and so on, of several
+    people; what most say is the label. Classes are the sorted set of the labels. The identity of a run holds the
     names, sizes and modification times of the files, so a changed image makes old results stale.
     """
 

@@ -7,8 +7,8 @@ import pytest
 
 from benchmark.clean.bootstrap import Counts, estimate, interval_of, replicate, wilson
 from benchmark.clean.calibration import bins_of, edges_for, monotone_density, posterior, share_wrong, trust
-from benchmark.clean.suggestions import confusion, pooled, suggest
 from benchmark.clean.stacking import consensus, fit_weights, folds_of, positions
+from benchmark.clean.suggestions import confusion, pooled, suggest
 
 
 def test_positions_count_the_reference_below():
