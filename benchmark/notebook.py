@@ -6,6 +6,7 @@ Each function does what the command of its name does, and hands back a table. Pr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,32 @@ from benchmark.errors import BenchmarkError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["report", "run"]
+    from benchmark.clean.answer import Answer
+
+__all__ = ["CleanLabels", "clean_labels", "report", "run"]
+
+
+@dataclass(frozen=True)
+class CleanLabels:
+    """What :func:`clean_labels` has found.
+
+    Attributes:
+        table: one row a sample, as in labels.csv, what to look at first on top.
+        answer: everything, :class:`benchmark.clean.answer.Answer`.
+    """
+
+    table: pd.DataFrame
+    answer: Answer
+
+    @property
+    def noise_rate(self) -> float:
+        """Estimated share of wrong labels."""
+        return self.answer.verdict.noise_rate.value
+
+    @property
+    def check(self) -> str:
+        """What the procedure finds on these data when it is known which labels are wrong, in a sentence."""
+        return self.answer.verdict.check.sentence()
 
 
 def run(
@@ -56,7 +82,14 @@ def run(
 
     conditions = conditions_of(runs=Path(runs), jobs=jobs, device=device, plugin=list(plugins), no_tracking=True, quiet=quiet)
     asked: dict[str, Any] = {"task": task, "methods": methods, "datasets": datasets, "noise": noise, "baseline": baseline}
-    chosen = {"seeds": seeds, "protocol": protocol, "epochs": epochs, "sets": list(sets), "features": features, "skip_bad": False}
+    chosen: dict[str, Any] = {
+        "seeds": seeds,
+        "protocol": protocol,
+        "epochs": epochs,
+        "sets": list(sets),
+        "features": features,
+        "skip_bad": False,
+    }
     campaign, _ = carry_out(conditions, **asked, **chosen)
     if campaign is None:
         raise AssertionError("these conditions ask for runs, not for a plan")
@@ -94,13 +127,67 @@ def report(
     """
     import pandas as pd
 
-    from benchmark.cli.report import board_of_folder, write_folder
+    from benchmark.cli.options import registry_of
+    from benchmark.cli.report import OURS, board_of, check_free, write_folder
     from reports.formats import records
 
-    board, registry = board_of_folder(Path(runs), filter=filter, rank_by=rank_by, plugins=plugins)
+    folder, registry = Path(runs), registry_of(plugins)
     if out is not None:
-        write_folder(board, Path(out), Path(runs), registry)
+        check_free(Path(out), OURS)
+    board = board_of(folder, registry, condition=filter, rank_by=rank_by)
+    if out is not None:
+        write_folder(board, Path(out), folder, registry)
     return pd.DataFrame([row for chapter in board.chapters for row in records(chapter.comparison)])
+
+
+def clean_labels(
+    path: str | Path,
+    out: str | Path,
+    *,
+    methods: str | None = None,
+    budget: int = 200,
+    precision: float = 0.9,
+    backbone: str = "",
+    features: str = "",
+    image_size: int | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    model: bool = True,
+    skip_bad: bool = False,
+    jobs: int | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+) -> CleanLabels:
+    """Find the wrong labels among one's own images; see docs/clean.md.
+
+    Args:
+        path: a folder of class folders, a csv with the columns path and label, or an npz.
+        out: the folder to write; its runs let a call that was stopped go on.
+        methods: who is asked; None: the command's four. budget: labels that somebody will look at.
+        precision: flag as many labels as keep this share of them wrong.
+        image_size: pixels a side, 0 as they are, None 32.
+        model: train one on the corrected labels.
+
+    Raises:
+        BenchmarkError: images or labels that cannot be used.
+    """
+    import io
+
+    import pandas as pd
+
+    from benchmark.clean.session import Question
+    from benchmark.cli.campaign import conditions_of
+    from benchmark.cli.clean import METHODS, OURS, carry_out
+    from benchmark.cli.report import check_free
+    from reports.clean_table import labels_csv
+
+    check_free(Path(out), OURS)
+    asked = (methods or METHODS, backbone, epochs, features, image_size, seed)
+    question = Question(Path(path), *asked, budget=budget, precision=precision, skip_bad=skip_bad)
+    conditions = conditions_of(runs=Path(out) / "runs", jobs=jobs, device=device, no_tracking=True, quiet=quiet)
+    answer = carry_out(question, Path(out), conditions, f"clean_labels({str(path)!r}, {str(out)!r})", model=model)
+    table = pd.read_csv(io.StringIO(labels_csv(answer)), keep_default_na=False, na_values=[""])
+    return CleanLabels(table, answer)
 
 
 def _frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from benchmark.grammar import Setting, parse_settings
 if TYPE_CHECKING:
     from benchmark.api import Dataset
     from benchmark.clean.answer import Answer
+    from benchmark.clean.audit import Audit
     from benchmark.clean.raters import Raters
     from benchmark.clean.scores import Scores
     from benchmark.registry import Registry
@@ -28,8 +29,6 @@ CHECK_RATE = 0.1
 HELD_OUT = {"test_fraction": 0.1, "val_fraction": 0.1}
 SIDE = 32
 """Pixels that images are brought to where nothing else is asked for: minutes on a laptop, and enough for texture."""
-LARGEST_SEARCH = 100_000
-"""Images among which near copies are looked for in a minute or two."""
 
 FolderOf = Callable[[str], Path | None]
 
@@ -92,6 +91,7 @@ class Subject:
         Raises:
             BenchmarkError: nothing there, or images or labels that cannot be used.
         """
+        from benchmark.clean.limits import refuse_unfit
         from benchmark.clean.raters import raters_of
         from benchmark.prepare import load, make_ready
         from benchmark.progress import Preparation
@@ -102,6 +102,7 @@ class Subject:
             make_ready(plugin, registry, data_root, device, report)
         dataset = instantiate_dataset(registry, plugin)
         arrays = load(dataset, plugin, data_root)
+        refuse_unfit(str(question.path), arrays.labels, len(arrays.classes))
         raters = None if arrays.paths is None else raters_of(question.path, arrays.paths, arrays.classes, arrays.labels)
         return cls(question, registry, data_root, plugin, dataset, arrays, raters)
 
@@ -152,7 +153,6 @@ def answer_of(subject: Subject, asked: Asked, folder_of: FolderOf, command: str)
     """
     from benchmark import __version__
     from benchmark.clean.answer import Answer
-    from benchmark.clean.audit import audit
     from benchmark.clean.raters import crowdlab
     from benchmark.clean.scores import scores_of
     from benchmark.clean.suggestions import pooled
@@ -190,7 +190,7 @@ def answer_of(subject: Subject, asked: Asked, folder_of: FolderOf, command: str)
         base=subject.question.path if subject.question.path.is_dir() else subject.question.path.parent,
         scores=scores,
         verdict=verdict,
-        audit=audit(arrays.images, scores.given, classes, split=arrays.split, groups=arrays.groups),
+        audit=_audit(subject, scores.given),
         raters=raters,
         budget=subject.question.budget,
         target=subject.question.precision,
@@ -229,6 +229,19 @@ def with_model(answer: Answer, spec: RunSpec, folder_of: FolderOf, out: Path) ->
         return answer
     model = export_model(folder, out, {"title": f"Classes of {Path(answer.source).name}, trained on corrected labels"})
     return dataclasses.replace(answer, model=model, model_accuracy=_accuracy(folder))
+
+
+def _audit(subject: Subject, given: np.ndarray) -> Audit:
+    from benchmark.clean.audit import audit
+    from benchmark.clean.headers import file_notes
+    from benchmark.data.listed import ListedDataset
+
+    arrays, path = subject.arrays, subject.question.path
+    listed = isinstance(subject.dataset, ListedDataset) and arrays.paths is not None
+    left_out = subject.dataset.left_out(subject.data_root) if isinstance(subject.dataset, ListedDataset) else {}
+    notes = file_notes(path if path.is_dir() else path.parent, arrays.paths) if listed else ()
+    parts = {"split": arrays.split, "groups": arrays.groups}
+    return audit(arrays.images, given, tuple(arrays.classes), unreadable=left_out, notes=notes, **parts)
 
 
 def _accuracy(folder: Path) -> float:

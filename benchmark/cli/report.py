@@ -115,40 +115,91 @@ def report(
         check_choice("--task", task, TASKS)
     if out is not None:
         _check_out(out, fmt)
-    wanted = None if seeds is None else parse_seeds(seeds)
-    chosen = _filter(condition)
     compared = _compared(pair)
     registry = registry_of(plugin)
-    results = _of_task(_wanted_results(source, runs, tracking_uri, trials, registry), task, source, runs)
-    if baseline is not None:  # a default may be absent: there are no differences then
-        plans = [row["spec"] for row in results]
-        check_choice("--baseline", baseline, {str(s["method"]["name"]) for s in plans} | set(filter(None, map(_method_label, plans))))
     names = {kind: _listed(f"--{kind}", text) for kind, text in (("methods", methods), ("datasets", datasets), ("noise", noise))}
-    rows = _rows(results, names, wanted, chosen, runs)
-    from reports.board import build, provenance_of
-
-    said = [f"{kind} {', '.join(values)}" for kind, values in names.items() if values]
-    said += [f"seeds {seeds}"] if seeds else []
-    said = list(map(_shown, [*said, *([condition.strip()] if condition else [])]))
-    origin = provenance_of(rows, _command(context), str(runs) if source == "files" else "MLflow", said)
-    options: dict[str, Any] = {"rank_by": rank_by, "baseline": baseline, "seeds": wanted, "posthoc": posthoc}
-    options["compact"] = _listed("--columns", columns)
-    board = build(rows, provenance=origin, **options)
+    board = board_of(
+        runs,
+        registry,
+        command=_command(context),
+        names=names,
+        seeds=seeds,
+        condition=condition,
+        rank_by=rank_by,
+        columns=_listed("--columns", columns),
+        baseline=baseline,
+        posthoc=posthoc,
+        task=task,
+        source=source,
+        trials=trials,
+        tracking_uri=tracking_uri,
+    )
     pairs = _pairs(board, compared) if compared else None
     if out is None:
         print_board(board, fmt) if pairs is None else _print_pairs(pairs, fmt)
         return 0
+    with aside(), warnings_shown():
+        written = write_folder(board, out, runs, registry, data_root, gallery, {} if pairs is None else _pair_files(pairs))
+    for path in written:
+        note(f"written: {path}")
+    return 0
+
+
+def board_of(
+    runs: Path,
+    registry: Registry,
+    *,
+    command: str = "",
+    names: Mapping[str, list[str] | None] | None = None,
+    seeds: str | None = None,
+    condition: str | None = None,
+    rank_by: str | None = None,
+    columns: list[str] | None = None,
+    baseline: str | None = None,
+    posthoc: str = POSTHOC[0],
+    task: str | None = None,
+    source: str = "files",
+    trials: bool = False,
+    tracking_uri: str | None = None,
+) -> Board:
+    """The leaderboard of a folder of runs, or of its mirror; the arguments are the options of those names.
+
+    Raises:
+        BenchmarkError: nothing that was asked for is there, or it cannot be compared as asked.
+    """
+    from reports.board import build, provenance_of
+
+    wanted = None if seeds is None else parse_seeds(seeds)
+    chosen = _filter(condition)
+    results = _of_task(_wanted_results(source, runs, tracking_uri, trials, registry), task, source, runs)
+    if baseline is not None:  # a default may be absent: there are no differences then
+        plans = [row["spec"] for row in results]
+        check_choice("--baseline", baseline, {str(s["method"]["name"]) for s in plans} | set(filter(None, map(_method_label, plans))))
+    rows = _rows(results, names or {}, wanted, chosen, runs)
+    said = [f"{kind} {', '.join(values)}" for kind, values in (names or {}).items() if values]
+    said += [f"seeds {seeds}"] if seeds else []
+    said = list(map(_shown, [*said, *([condition.strip()] if condition else [])]))
+    origin = provenance_of(rows, command, str(runs) if source == "files" else "MLflow", said)
+    options: dict[str, Any] = {"rank_by": rank_by, "compact": columns, "baseline": baseline, "seeds": wanted, "posthoc": posthoc}
+    return build(rows, provenance=origin, **options)
+
+
+def write_folder(
+    board: Board,
+    out: Path,
+    runs: Path,
+    registry: Registry,
+    data_root: Path | None = None,
+    gallery: int = 12,
+    more: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Write the folder of ``--out``; see :func:`reports.board_files.write_board`."""
     from benchmark.files import default_data_root
     from benchmark.store import RunStore
     from reports.board_files import write_board
 
     folders = RunStore(runs) if runs.is_dir() else None
-    more = {} if pairs is None else _pair_files(pairs)
-    with aside(), warnings_shown():
-        written = write_board(board, out, folders, registry, data_root or default_data_root(), gallery, more=more)
-    for path in written:
-        note(f"written: {path}")
-    return 0
+    return write_board(board, out, folders, registry, data_root or default_data_root(), gallery, more=more)
 
 
 def diff(

@@ -72,8 +72,15 @@ def run(
     Finished cells are taken as they are, killed ones resume, so that the same command can be given again at any time.
     The comparison goes to stdout, all else to stderr.
     """
-    asked = {"task": task, "methods": methods, "datasets": datasets, "noise": noise, "baseline": baseline}
-    chosen = {"seeds": seeds, "protocol": protocol, "epochs": epochs, "sets": sets, "features": features, "skip_bad": skip_bad}
+    asked: dict[str, Any] = {"task": task, "methods": methods, "datasets": datasets, "noise": noise, "baseline": baseline}
+    chosen: dict[str, Any] = {
+        "seeds": seeds,
+        "protocol": protocol,
+        "epochs": epochs,
+        "sets": sets,
+        "features": features,
+        "skip_bad": skip_bad,
+    }
     campaign, floor = carry_out(conditions, **asked, **chosen)
     if campaign is None:
         return 0
