@@ -254,7 +254,7 @@ def test_runs_that_have_nothing_to_show(gallery, tmp_path: Path, capsys) -> None
 def test_names_that_no_run_has_at_once(gallery, tmp_path: Path, capsys) -> None:
     path = keys_of(tmp_path / "runs")["seg_ce", 0] / "result.json"
     result = json.loads(path.read_text())
-    result["spec"]["labels"]["noise"] = "other"
+    result["spec"]["labels"]["noise"], result["spec"]["noise"]["version"] = "other", 99
     path.write_text(json.dumps(result))
     assert gallery("--methods", "mends", "--noise", "other") == 2
     assert told(capsys) == "no run on masks has all of these names at once; choose other --methods, --datasets or --noise"

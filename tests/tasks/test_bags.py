@@ -74,7 +74,7 @@ def test_the_defaults_of_the_task(bench, capsys) -> None:
 def test_the_task_is_that_of_the_plugins_and_a_number_is_symmetric_noise(bench, tmp_path: Path, capsys) -> None:
     features(tmp_path / "data")
     assert bench("run", *ONE, "--datasets", "mil:data", "--noise", "0.2", "--format", "json") == 0
-    (row,) = json.loads(capsys.readouterr().out)["runs"]
+    (row,) = json.loads(capsys.readouterr().out)["tasks"]["bags"]["runs"]
     assert (row["task"], row["noise"]) == ("bags", "symmetric:0.2") and 0 <= row["selected/auroc"] <= 1
     folder = tmp_path / "runs" / row["run_key"]
     assert json.loads((folder / "result.json").read_text())["noise"]["inherited_noise"] is None  # nobody knows the tiles
@@ -229,7 +229,7 @@ def test_tiles_that_cannot_be_used_stop_the_command(bench, tmp_path: Path, capsy
 def test_tiles_run_as_pixels_and_as_texture(bench, tmp_path: Path, capsys) -> None:
     tiles(tmp_path / "data", 16)
     assert bench("run", *ONE, "--datasets", "tiles:data,tiles:data:features=texture", "--noise", "none", "--format", "json") == 0
-    runs = json.loads(capsys.readouterr().out)["runs"]
+    runs = json.loads(capsys.readouterr().out)["tasks"]["bags"]["runs"]
     assert len(runs) == 2 and all(row["status"] == "done" for row in runs)
 
 
