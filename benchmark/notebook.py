@@ -90,7 +90,7 @@ def run(
         "features": features,
         "skip_bad": False,
     }
-    campaign, _ = carry_out(conditions, **asked, **chosen)
+    campaign, _ = carry_out(conditions, skip_bad=False, **asked, **chosen)
     if campaign is None:
         raise AssertionError("these conditions ask for runs, not for a plan")
     if campaign.interrupted:
@@ -128,12 +128,12 @@ def report(
     import pandas as pd
 
     from benchmark.cli.options import registry_of
-    from benchmark.cli.report import OURS, board_of, check_free, write_folder
+    from benchmark.cli.report import board_of, check_out, write_folder
     from reports.formats import records
 
     folder, registry = Path(runs), registry_of(plugins)
     if out is not None:
-        check_free(Path(out), OURS)
+        check_out(Path(out))
     board = board_of(folder, registry, condition=filter, rank_by=rank_by)
     if out is not None:
         write_folder(board, Path(out), folder, registry)
@@ -178,7 +178,7 @@ def clean_labels(
     from benchmark.clean.session import Question
     from benchmark.cli.campaign import conditions_of
     from benchmark.cli.clean import METHODS, OURS, carry_out
-    from benchmark.cli.report import check_free
+    from benchmark.cli.run_groups import check_free
     from reports.clean_table import labels_csv
 
     check_free(Path(out), OURS)

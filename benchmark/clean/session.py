@@ -141,8 +141,9 @@ def cells(subject: Subject) -> Asked:
     plain, check = Setting("none"), flips
     if subject.arrays.clean_labels is not None:
         plain, check = Setting("human"), Setting("human+symmetric", parts=(Setting("human"), flips))
-    asked = [_told_nothing(setting, subject.registry) for setting in parse_settings(subject.question.methods, what="--methods")]
-    return Asked(*({spec.labels["method"]: spec for spec in _specs(subject, asked, noise)} for noise in (plain, check)))
+    named = {str(setting): setting for setting in parse_settings(subject.question.methods, what="--methods")}
+    asked = [_told_nothing(setting, subject.registry) for setting in named.values()]
+    return Asked(*(dict(zip(named, _specs(subject, asked, noise), strict=True)) for noise in (plain, check)))
 
 
 def answer_of(subject: Subject, asked: Asked, folder_of: FolderOf, command: str) -> Answer:

@@ -170,21 +170,19 @@ def _print(answer: Answer, as_json: bool) -> None:
         write(clean_json(answer))
         return
     verdict, n = answer.verdict, len(answer.paths)
-    rate, look = verdict.noise_rate, worth_a_look(answer)
+    look = worth_a_look(answer)
     expected = expected_wrong(answer, look)
+    low, rate, high = (f"{100 * value:.1f}" for value in (verdict.noise_rate.low, verdict.noise_rate.value, verdict.noise_rate.high))
     lines = [
         verdict.check.sentence(),
-        f"About {100 * rate.value:.1f} % of {n} labels are wrong ({100 * rate.low:.1f} to {100 * rate.high:.1f} %), if they are wrong at random.",
+        f"About {rate} % of {n} labels are wrong ({low} to {high} %), if they are wrong at random.",
         f"Of the {look} most suspicious about {expected.value:.0f} are wrong ({expected.low:.0f} to {expected.high:.0f}).",
     ]
-    flagged = int(verdict.flagged.sum())
-    lines.append(
-        f"{flagged} labels are flagged: {100 * answer.target:.0f} % of them should be wrong." if flagged else "No label is flagged."
-    )
+    flagged, share = int(verdict.flagged.sum()), f"{100 * answer.target:.0f} % of them should be wrong"
+    lines.append(f"{flagged} labels are flagged; {share}." if flagged else "No label is flagged.")
     twins = answer.audit.twins
     conflicts, leaks = sum(one.conflict for one in twins), sum(one.leak for one in twins)
     if twins:
-        lines.append(
-            f"{len(twins)} groups of images are copies or nearly so; in {conflicts} the labels differ, {leaks} cross parts or groups."
-        )
+        more = f"in {conflicts} the labels differ, {leaks} lie in several parts or groups"
+        lines.append(f"{len(twins)} sets of images are copies of each other, or nearly; {more}.")
     write("\n".join(lines))

@@ -114,7 +114,7 @@ def report(
     if task is not None:
         check_choice("--task", task, TASKS)
     if out is not None:
-        _check_out(out, fmt)
+        check_out(out, fmt)
     compared = _compared(pair)
     registry = registry_of(plugin)
     names = {kind: _listed(f"--{kind}", text) for kind, text in (("methods", methods), ("datasets", datasets), ("noise", noise))}
@@ -261,7 +261,7 @@ def _pair_files(pairs: Paired) -> dict[str, str]:
     return {f"compare.{end}": render(pairs, fmt) for end, fmt in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))}
 
 
-def _check_out(out: Path, fmt: str) -> None:
+def check_out(out: Path, fmt: str = "table") -> None:
     """Refuse a place for files before anything is computed."""
     if fmt != "table":
         raise BenchmarkError(f"--out writes every format; leave --format {fmt} out, or print one: report --format {fmt} > FILE")
