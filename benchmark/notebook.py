@@ -154,6 +154,7 @@ def clean_labels(
     seed: int = 0,
     model: bool = True,
     skip_bad: bool = False,
+    retry_failed: bool = False,
     jobs: int | None = None,
     device: str = "auto",
     quiet: bool = False,
@@ -167,6 +168,7 @@ def clean_labels(
         precision: flag as many labels as keep this share of them wrong.
         image_size: pixels a side, 0 as they are, None 32.
         model: train one on the corrected labels.
+        retry_failed: run again what has failed in an earlier call.
 
     Raises:
         BenchmarkError: images or labels that cannot be used.
@@ -177,14 +179,13 @@ def clean_labels(
 
     from benchmark.clean.session import Question
     from benchmark.cli.campaign import conditions_of
-    from benchmark.cli.clean import METHODS, OURS, carry_out
-    from benchmark.cli.run_groups import check_free
+    from benchmark.cli.clean import METHODS, carry_out, check_place
     from reports.clean_table import labels_csv
 
-    check_free(Path(out), OURS)
+    check_place(Path(path), Path(out))
     asked = (methods or METHODS, backbone, epochs, features, image_size, seed)
     question = Question(Path(path), *asked, budget=budget, precision=precision, skip_bad=skip_bad)
-    conditions = conditions_of(runs=Path(out) / "runs", jobs=jobs, device=device, no_tracking=True, quiet=quiet)
+    conditions = conditions_of(runs=Path(out) / "runs", jobs=jobs, device=device, no_tracking=True, retry_failed=retry_failed, quiet=quiet)
     answer = carry_out(question, Path(out), conditions, f"clean_labels({str(path)!r}, {str(out)!r})", model=model)
     table = pd.read_csv(io.StringIO(labels_csv(answer)), keep_default_na=False, na_values=[""])
     return CleanLabels(table, answer)

@@ -83,6 +83,7 @@ def clean_json(answer: Answer) -> str:
         "model": None if answer.model is None else {"folder": str(answer.model), "accuracy": answer.model_accuracy},
         "provenance": answer.provenance,
         "runs": answer.runs,
+        "left_out": answer.left_out,
     }
     return _writable(json.dumps(_plain(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.clean.audit import Audit
@@ -26,6 +26,7 @@ class Answer:
         model: folder of the exported model, None without one. model_accuracy: on held-out samples, against labels judged right.
         provenance: what was run, in words → value: command, version, methods, backbone, seconds, hardware, commit.
         runs: method → keys of its runs (as they are, with known wrong labels).
+        left_out: method that was asked and does not count → why, in words.
     """
 
     source: str
@@ -42,3 +43,4 @@ class Answer:
     model_accuracy: float | None
     provenance: Mapping[str, str]
     runs: Mapping[str, tuple[str, ...]]
+    left_out: Mapping[str, str] = field(default_factory=dict)

@@ -68,7 +68,7 @@ class Prints:
 
     def bits(self, rows: np.ndarray, position: tuple[bool, bool, bool]) -> np.ndarray:
         """(m, 63) bool, the prints."""
-        return (self.laid(rows, position, SIDE) > ZERO).reshape(len(rows), -1)[:, 1:]
+        return (self.laid(rows, position, SIDE) > ZERO).reshape(len(rows), SIDE * SIDE)[:, 1:]  # also where all pictures are blank
 
 
 def take_prints(images: Any, rows: np.ndarray) -> Prints:

@@ -67,7 +67,7 @@ def rank_shares(values: np.ndarray) -> np.ndarray:
     return shares
 
 
-def scores_of(folders: Mapping[str, Path], n: int, parts: Mapping[str, np.ndarray]) -> Scores:
+def scores_of(folders: Mapping[str, Path], n: int, parts: Mapping[str, np.ndarray], labels: np.ndarray | None = None) -> Scores:
     """Read one finished run of every method, all on the same labels.
 
     A method whose quality is the same for all training samples, or no number, does not vote.
@@ -77,6 +77,8 @@ def scores_of(folders: Mapping[str, Path], n: int, parts: Mapping[str, np.ndarra
         n: samples of the data set.
         parts: ``train``, ``val``, ``test`` → positions in the data set, as :class:`~benchmark.prepare.PreparedData` has them: the files
             do not say where held-out samples lie.
+        labels: (n,) int64, the data set's own: where a reference is known, the files hold that one of the test part, and what is to be
+            judged are the labels as given. None: they are the same.
 
     Raises:
         BenchmarkError: a file is missing or corrupt or contradicts the others, the parts are no split of the n samples, or nobody votes.
@@ -90,7 +92,7 @@ def scores_of(folders: Mapping[str, Path], n: int, parts: Mapping[str, np.ndarra
     part = np.zeros(n, dtype=np.uint8)
     for number, name in enumerate(HELD_OUT, 1):
         part[where[name]] = number
-    runs = {method: _read(folder, where, n) for method, folder in folders.items()}
+    runs = {method: _read(folder, where, n, labels) for method, folder in folders.items()}
     first = next(iter(runs.values()), None)
     if first is None:
         raise BenchmarkError("no method was asked; name at least one in --methods")
@@ -113,8 +115,8 @@ def scores_of(folders: Mapping[str, Path], n: int, parts: Mapping[str, np.ndarra
     )
 
 
-def _read(folder: Path, where: Mapping[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
-    """One run's answers, (n,) each, and ``votes``."""
+def _read(folder: Path, where: Mapping[str, np.ndarray], n: int, given: np.ndarray | None) -> dict[str, np.ndarray]:
+    """One run's answers, (n,) each, and ``votes``; ``given`` as in :func:`scores_of`."""
     from reports.run_files import read_arrays, read_columns
 
     path = folder / "predictions.npz"
@@ -123,7 +125,7 @@ def _read(folder: Path, where: Mapping[str, np.ndarray], n: int) -> dict[str, np
     _check(path, folder / "samples.parquet", arrays, columns, where)
     train, held = where["train"], np.concatenate([where[name] for name in HELD_OUT])
     forecast = np.concatenate([arrays[f"{name}_selected"] for name in HELD_OUT]).astype(np.float64)
-    labels = np.concatenate([arrays[f"{name}_labels"] for name in HELD_OUT])
+    labels = np.concatenate([arrays["val_labels"], arrays["test_labels"] if given is None else given[where["test"]]])
     quality = arrays["train_quality"].astype(np.float64)
 
     def whole(of_train: np.ndarray, of_held: np.ndarray, kind: type) -> np.ndarray:

@@ -29,6 +29,9 @@ CHECK_RATE = 0.1
 HELD_OUT = {"test_fraction": 0.1, "val_fraction": 0.1}
 SIDE = 32
 """Pixels that images are brought to where nothing else is asked for: minutes on a laptop, and enough for texture."""
+LEAST_SIDE = 4
+"""Pixels that images may be brought to: less is a mean colour."""
+NO_RUN, NO_VOICE = "its runs have not ended well", "it ranks no label above another"
 
 FolderOf = Callable[[str], Path | None]
 
@@ -97,6 +100,7 @@ class Subject:
         from benchmark.progress import Preparation
         from benchmark.resolve import instantiate_dataset, resolve_plugin
 
+        _refuse(question, registry, data_root)  # before images are decoded, which can take minutes
         plugin = resolve_plugin(registry, "dataset", _data_setting(question), {}, data_root)
         with Preparation(quiet=quiet) as report:
             make_ready(plugin, registry, data_root, device, report)
@@ -143,7 +147,8 @@ def cells(subject: Subject) -> Asked:
         plain, check = Setting("human"), Setting("human+symmetric", parts=(Setting("human"), flips))
     named = {str(setting): setting for setting in parse_settings(subject.question.methods, what="--methods")}
     asked = [_told_nothing(setting, subject.registry) for setting in named.values()]
-    return Asked(*(dict(zip(named, _specs(subject, asked, noise), strict=True)) for noise in (plain, check)))
+    place = (subject.question, subject.registry, subject.data_root)
+    return Asked(*(dict(zip(named, _specs(*place, asked, noise), strict=True)) for noise in (plain, check)))
 
 
 def answer_of(subject: Subject, asked: Asked, folder_of: FolderOf, command: str) -> Answer:
@@ -162,10 +167,12 @@ def answer_of(subject: Subject, asked: Asked, folder_of: FolderOf, command: str)
 
     done = [name for name in asked.plain if all(folder_of(runs[name].key()) is not None for runs in (asked.plain, asked.check))]
     if not done:
-        raise BenchmarkError("no method has finished both of its runs; what went wrong is said above")
+        raise BenchmarkError("no method has finished both of its runs; what went wrong is said above, --methods asks others")
     parts = prepare(asked.plain[done[0]], subject.registry, subject.data_root).indices
     n, classes = len(subject.arrays.labels), tuple(subject.arrays.classes)
-    both = [scores_of({name: _folder(folder_of, runs[name]) for name in done}, n, parts) for runs in (asked.plain, asked.check)]
+    given = subject.arrays.labels
+    both = [scores_of({name: _folder(folder_of, runs[name]) for name in done}, n, parts, given) for runs in (asked.plain, asked.check)]
+    left_out = {name: NO_VOICE if name in done else NO_RUN for name in asked.plain if name not in both[0].methods}
     injected = both[1].given != both[0].given
     raters = subject.raters
     if raters is not None:
@@ -180,10 +187,12 @@ def answer_of(subject: Subject, asked: Asked, folder_of: FolderOf, command: str)
     told = {
         "command": command,
         "version": f"noisy-label-benchmark {__version__}",
-        "methods": ", ".join(done),
+        "methods": ", ".join(name for name in done if name not in left_out),
         "network": f"{spec.protocol.backbone}, {spec.protocol.epochs} epochs a stage",
         "images": f"{n} at {'x'.join(map(str, arrays.images.shape[1:]))}",
     }
+    if left_out:
+        told["not counted"] = "; ".join(f"{name}: {why}" for name, why in left_out.items())
     return Answer(
         source=str(subject.question.path),
         classes=classes,
@@ -199,6 +208,7 @@ def answer_of(subject: Subject, asked: Asked, folder_of: FolderOf, command: str)
         model_accuracy=None,
         provenance=told,
         runs={name: (asked.plain[name].key(), asked.check[name].key()) for name in done},
+        left_out=left_out,
     )
 
 
@@ -217,7 +227,7 @@ def corrected(subject: Subject, answer: Answer, out: Path) -> RunSpec:
     out.mkdir(parents=True, exist_ok=True)
     write_labels(path, np.arange(len(labels)), labels, content_digest(subject.arrays), answer.classes, None)
     noise = Setting("none") if subject.arrays.clean_labels is None else Setting("human")
-    (spec,) = _specs(subject, [Setting("ce")], noise, path)
+    (spec,) = _specs(subject.question, subject.registry, subject.data_root, [Setting("ce")], noise, path)
     return spec
 
 
@@ -289,13 +299,31 @@ def _data_setting(question: Question, label_file: Path | None = None) -> Setting
     return Setting(name, str(path.resolve()), options)
 
 
-def _specs(subject: Subject, methods: Sequence[Setting], noise: Setting, label_file: Path | None = None) -> list[RunSpec]:
+def _refuse(question: Question, registry: Registry, data_root: Path) -> None:
+    """Refuse what is wrong with a question whatever the images look like.
+
+    Raises:
+        BenchmarkError: nothing at the path, a number outside its range, an unknown or unfit method, backbone or kind of features.
+    """
+    if not 0 < question.precision <= 1:
+        raise BenchmarkError(f"the precision is {question.precision:g}; give a share above 0, at most 1, e.g. 0.9")
+    if question.budget < 1:
+        raise BenchmarkError(f"the budget is {question.budget}; give the number of labels that somebody will look at, at least 1")
+    if question.image_size is not None and (question.image_size < 0 or 0 < question.image_size < LEAST_SIDE):
+        raise BenchmarkError(
+            f"images of {question.image_size} pixels a side show nothing; give an image size of {LEAST_SIDE} or more, or 0 for theirs"
+        )
+    _specs(question, registry, data_root, parse_settings(question.methods, what="--methods"), Setting("none"))
+
+
+def _specs(
+    question: Question, registry: Registry, data_root: Path, methods: Sequence[Setting], noise: Setting, label_file: Path | None = None
+) -> list[RunSpec]:
     """Cells of these methods on the question's data."""
     from benchmark.cli.options import check_protocol
     from benchmark.spec import expand
     from benchmark.spec import protocol as training_protocol
 
-    question = subject.question
     changes: dict[str, Any] = dict(HELD_OUT)
     if question.epochs is not None:
         changes["epochs"] = question.epochs
@@ -304,13 +332,13 @@ def _specs(subject: Subject, methods: Sequence[Setting], noise: Setting, label_f
     protocol = training_protocol("quick", changes)
     check_protocol(protocol)
     return expand(
-        subject.registry,
+        registry,
         methods=methods,
         datasets=[_data_setting(question, label_file)],
         noise=[noise],
         seeds=[question.seed],
         protocol=protocol,
-        data_root=subject.data_root,
+        data_root=data_root,
     )
 
 

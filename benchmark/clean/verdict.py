@@ -51,7 +51,8 @@ class SelfCheck:
         found, precision = (
             f"{100 * one.value:.0f} % ({100 * one.low:.0f} to {100 * one.high:.0f})" for one in (self.found, self.precision)
         )
-        return f"On your data with {100 * self.rate:.0f} % known flips injected, this found {found} at precision {precision}."
+        held = f" at precision {precision}" if self.flagged else ", and flagged nothing"
+        return f"On your data with {100 * self.rate:.0f} % known flips injected, this found {found}{held}."
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ def clean(
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the split, the known wrong labels and the training.")] = 0,
     no_model: Annotated[bool, typer.Option("--no-model", help="Train no model on the corrected labels.")] = False,
     skip_bad: grids.SkipBad = False,
+    retry_failed: camp.RetryFailed = False,
     jobs: camp.Jobs = None,
     gpus: camp.Gpus = "",
     device: camp.Device = "auto",
@@ -70,9 +71,7 @@ def clean(
     from benchmark.clean.session import Question
     from benchmark.tracking.command import Command
 
-    if not 0 < precision <= 1:
-        raise BenchmarkError(f"--precision is {precision:g}; give a share above 0, at most 1, e.g. 0.9")
-    check_free(out, OURS)
+    check_place(path, out)
     question = Question(path, methods, backbone, epochs, features, image_size, seed, budget=budget, precision=precision, skip_bad=skip_bad)
     conditions = camp.conditions_of(
         runs=out / "runs",
@@ -83,13 +82,33 @@ def clean(
         data_root=data_root,
         plugin=plugin,
         no_tracking=True,
+        retry_failed=retry_failed,
         quiet=quiet,
     )
     answer = carry_out(question, out, conditions, Command.of_this_process("clean", 0).line, model=not no_model)
     _print(answer, as_json)
     for name in ("labels.csv", "report.html", "clean.json", *(["model"] if answer.model else [])):
         note(f"written: {out / name}")
-    return 0
+    if answer.model is None and (out / "model").exists():
+        note(f"{out / 'model'} is of an earlier call and not of this answer")
+    lacking = set(answer.left_out) - set(answer.runs) or (answer.model is None and not no_model)
+    return 1 if lacking else 0
+
+
+def check_place(path: Path, out: Path) -> None:
+    """Refuse a folder that cannot be written to, holds what this command did not write, or would mix the answer with the images.
+
+    Raises:
+        BenchmarkError: why, in a line.
+    """
+    check_free(out, OURS)
+    images, place = path.expanduser().resolve(), out.resolve()
+    if images.is_dir() and place.is_relative_to(images):
+        raise BenchmarkError(
+            f"--out {out} lies in {path}, where folders are classes and what is written would be among the images; move it out"
+        )
+    if images.is_relative_to(place):
+        raise BenchmarkError(f"{path} lies in --out {out}, where it might be overwritten; choose another folder")
 
 
 def carry_out(question: Question, out: Path, conditions: camp.Conditions, command: str, *, model: bool = True) -> Answer:
@@ -136,9 +155,20 @@ def _run(
     camp.make_data_ready(plan, registry, conditions, told)
     campaign = camp.execute(plan, conditions, told)
     if campaign.interrupted:
+        note(f"interrupted; {campaign.finished} of {len(plan.pending)} runs of this step done; give the same command again to go on")
         raise KeyboardInterrupt
     camp.print_failures(campaign, conditions.worker)
+    _print_declined(campaign)
     return _folders(campaign)
+
+
+def _print_declined(campaign: CampaignResult) -> None:
+    """One line a method that says of these data that they are not for it."""
+    found = ((cell, campaign.plan.store.result(cell.key) or {}) for cell in campaign.plan.cells)
+    for label, reason in dict.fromkeys(
+        (cell.spec.method.name, result.get("reason")) for cell, result in found if result.get("status") == "skipped"
+    ):
+        note(f"skipped  {label}: {reason}")
 
 
 def _folders(campaign: CampaignResult) -> Callable[[str], Path | None]:
@@ -180,6 +210,8 @@ def _print(answer: Answer, as_json: bool) -> None:
     ]
     flagged, share = int(verdict.flagged.sum()), f"{100 * answer.target:.0f} % of them should be wrong"
     lines.append(f"{flagged} labels are flagged; {share}." if flagged else "No label is flagged.")
+    if answer.left_out:
+        lines.append(f"Not counted: {'; '.join(f'{name}, {why}' for name, why in answer.left_out.items())}.")
     twins = answer.audit.twins
     conflicts, leaks = sum(one.conflict for one in twins), sum(one.leak for one in twins)
     if twins:
