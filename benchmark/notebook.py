@@ -90,7 +90,7 @@ def run(
         "features": features,
         "skip_bad": False,
     }
-    campaign, _ = carry_out(conditions, skip_bad=False, **asked, **chosen)
+    campaign, _ = carry_out(conditions, **asked, **chosen)
     if campaign is None:
         raise AssertionError("these conditions ask for runs, not for a plan")
     if campaign.interrupted:

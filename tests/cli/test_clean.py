@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +24,7 @@ from PIL import Image
 
 from benchmark.cli import main
 from tests.cli.conftest import TOY
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -501,3 +507,74 @@ def test_a_broken_image_is_left_out_on_request(answer: Given, clean: Clean, tmp_
     assert [row["path"] for row in sorted(table(tmp_path / "out"), key=lambda row: int(row["index"]))] == [
         name for i, (name, *_) in enumerate(rows) if i != 4
     ]
+
+
+def test_a_disk_that_fills_up_is_one_line(answer: Given, clean: Clean, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("needs /proc")
+    shutil.copytree(answer.out / "runs", tmp_path / "out" / "runs")
+    real = os.fsync
+
+    def full(descriptor: int) -> None:
+        if "labels.csv" in Path(f"/proc/self/fd/{descriptor}").readlink().name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, printed, notes = clean(answer.path, tmp_path / "out", "--no-model")
+    assert (code, printed) == (2, "") and "No space left" in notes.splitlines()[-1] and "Traceback" not in notes
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["runs"]
+    monkeypatch.undo()
+    assert clean(answer.path, tmp_path / "out", "--no-model")[0] == 0
+
+
+def command(answer: Given, out: Path, *words: object) -> list[str]:
+    """The words of a process of its own that takes a few seconds."""
+    first = ("clean", answer.path, "--out", out, "--methods", METHODS, *FEW, "--data-root", answer.root, *words)
+    return [sys.executable, "-m", "benchmark", *map(str, first)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_killed_or_interrupted_it_goes_on(answer: Given, tmp_path: Path, number: signal.Signals) -> None:
+    words = command(answer, tmp_path / "out", "--epochs", 400)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: list((tmp_path / "out").glob("runs/*/result.json")), 90)
+        wait_for(lambda: len(list((tmp_path / "out").glob("runs/*/history.jsonl"))) > 1, 90)
+        process.send_signal(number)
+        printed, notes = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else -number), notes
+    assert printed == "" and "Traceback" not in notes
+    assert ("give the same command again to go on" in notes.splitlines()[-1]) == (number == signal.SIGINT)
+    assert not (tmp_path / "out" / "labels.csv").exists()
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("runs/*/result.json")}
+
+    again = subprocess.run(words, capture_output=True, text=True, check=False, timeout=200)
+    assert again.returncode == 0, again.stderr
+    assert kept and all(path.stat().st_mtime_ns == time for path, time in kept.items())  # none was trained again
+    assert len(table(tmp_path / "out")) == 180
+
+    whole = subprocess.run(command(answer, tmp_path / "whole", "--epochs", 400), capture_output=True, text=True, check=False, timeout=200)
+    assert whole.stdout == again.stdout  # as if nothing had happened
+    assert (tmp_path / "whole" / "labels.csv").read_bytes() == (tmp_path / "out" / "labels.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_two_at_once_into_one_folder(answer: Given, tmp_path: Path) -> None:
+    words = command(answer, tmp_path / "out", "--epochs", 200)
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    ended = [(*process.communicate(timeout=200), process.returncode) for process in both]
+    assert 0 in [code for *_, code in ended], ended
+    assert not [notes for _, notes, _ in ended if "Traceback" in notes]
+    last = subprocess.run(words, capture_output=True, text=True, check=False, timeout=200)
+    assert last.returncode == 0 and len(table(tmp_path / "out")) == 180, last.stderr
+    assert [out for out, _, code in ended if code == 0 and out != last.stdout] == []
+
+
+@pytest.mark.slow
+def test_several_jobs_give_the_same_answer(answer: Given, tmp_path: Path) -> None:
+    words = command(answer, tmp_path / "out")
+    words[words.index("--jobs") + 1] = "2"
+    found = subprocess.run(words, capture_output=True, text=True, check=False, timeout=200)
+    assert (found.returncode, found.stdout) == (0, answer.printed), found.stderr
+    assert (tmp_path / "out" / "labels.csv").read_bytes() == (answer.out / "labels.csv").read_bytes()
