@@ -85,7 +85,10 @@ def clean(
         retry_failed=retry_failed,
         quiet=quiet,
     )
-    answer = carry_out(question, out, conditions, Command.of_this_process("clean", 0).line, model=not no_model)
+    try:
+        answer = carry_out(question, out, conditions, Command.of_this_process("clean", 0).line, model=not no_model)
+    except BenchmarkError as error:
+        raise BenchmarkError(_with_options(str(error))) from error
     _print(answer, as_json)
     for name in ("labels.csv", "report.html", "clean.json", *(["model"] if answer.model else [])):
         note(f"written: {out / name}")
@@ -93,6 +96,11 @@ def clean(
         note(f"{out / 'model'} is of an earlier call and not of this answer")
     lacking = set(answer.left_out) - set(answer.runs) or (answer.model is None and not no_model)
     return 1 if lacking else 0
+
+
+def _with_options(message: str) -> str:
+    """What to do next in this command's words: the options of a data set are options of the command here."""
+    return re.sub(r"add image_size=(\d+)", r"add --image-size \1", message).replace("add skip_bad=true", "add --skip-bad")
 
 
 def check_place(path: Path, out: Path) -> None:

@@ -105,6 +105,11 @@ def test_blank_pictures_need_equal_pixels() -> None:
     assert "4 of 12 images are nearly blank: only equal pixels make copies of such" in found.notes
 
 
+def test_nothing_but_blank_pictures() -> None:
+    assert examined(np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 1), dtype=np.uint8)).twins == ()
+    assert look_alikes(take_prints(np.zeros((3, 1, 1, 3), dtype=np.uint8), np.arange(3))).tolist() == [0, 1, 2]
+
+
 def test_every_pair_within_reach_is_found() -> None:
     """The bands against all pairs."""
     rng = np.random.default_rng(3)

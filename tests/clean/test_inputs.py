@@ -240,6 +240,10 @@ def test_too_many_classes_are_refused_before_anything_runs() -> None:
     with pytest.raises(BenchmarkError, match=r"100000 samples of 10000 classes, .* about 28 GiB of memory and this machine has 16;"):
         refuse_unfit("x", np.zeros(100_000), 10_000, memory=16 * 2**30)
     refuse_unfit("x", np.zeros(100_000), 100, memory=16 * 2**30)
+    with pytest.raises(
+        BenchmarkError, match=r"x has 19 samples; what is wrong is learnt from a tenth of the labels .*, so give 20 or more"
+    ):
+        refuse_unfit("x", np.zeros(19), 2)
 
 
 def test_a_class_with_one_image_is_trained_on_and_nothing_else(tree: Path, load: Callable[..., Arrays]) -> None:

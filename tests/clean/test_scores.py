@@ -51,6 +51,15 @@ def test_every_sample_is_judged_among_those_judged_alike(tmp_path):
     assert scores.confidence[0] == pytest.approx([0.9, 0.75, 0.8, 0.5, 0.7, 0.6, 0.875])
 
 
+def test_of_the_test_part_the_given_labels_are_judged_and_the_reference_is_kept(tmp_path):
+    given = np.array([0, 1, 1, 0, 0, 1, 1])  # the files hold 0 for the last, which is the reference
+    scores = scores_of({"hsa": run_folder(tmp_path / "a")}, N, PARTS, given)
+    assert scores.given.tolist() == given.tolist()
+    assert scores.true.tolist() == [0, 1, 1, 0, 1, 1, 0]
+    assert scores.suspicion[0][[1, 3, 6]] == pytest.approx([0.5, 1, 0])  # 0.75, 0.5, 0.875
+    assert scores.flagged[0][[1, 3, 6]].tolist() == [False, False, False]
+
+
 def test_hardness_is_hsas_and_of_what_it_does_not_hold_for_wrong(tmp_path):
     hardness = scores_of({"hsa": run_folder(tmp_path / "a")}, N, PARTS).hardness
     assert np.isnan(hardness[[1, 3, 4, 6]]).all()

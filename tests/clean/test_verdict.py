@@ -225,3 +225,5 @@ def test_what_cannot_be_judged_is_told_in_a_line():
 def test_the_sentence_of_the_self_check():
     check = SelfCheck(0.1, 100, "symmetric", 92, Interval(0.84, 0.8, 0.88), Interval(0.91, 0.88, 0.94), 0.9, {})
     assert check.sentence() == "On your data with 10 % known flips injected, this found 84 % (80 to 88) at precision 91 % (88 to 94)."
+    nothing = SelfCheck(0.1, 100, "symmetric", 0, Interval(0, 0, 0.04), Interval(float("nan"), 0, 1), 0.5, {})
+    assert nothing.sentence() == "On your data with 10 % known flips injected, this found 0 % (0 to 4), and flagged nothing."

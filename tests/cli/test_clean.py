@@ -331,6 +331,16 @@ def test_names_that_are_formulas_or_markup(clean: Clean, tmp_path: Path) -> None
     assert code == 0 and {row["class"] for row in json.loads(printed)} <= set(classes), notes
 
 
+def test_mixed_sizes_are_brought_to_one_or_refused_as_they_are(clean: Clean, tmp_path: Path) -> None:
+    rows = tiles(tmp_path / "tiles", 60)
+    Image.new("RGB", (9, 9)).save(tmp_path / "tiles" / rows[3][0])
+    path = write(tmp_path / "tiles" / "labels.csv", rows)
+    code, _, notes = clean(path, tmp_path / "out")
+    assert code == 2 and "003.png is 9×9" in notes and notes.endswith("; add --image-size 64, say, to resize them\n")
+    code, _, notes = clean(path, tmp_path / "out", "--image-size", 8, "--no-model", methods="aum")
+    assert code == 0, notes
+
+
 def test_blank_images_of_one_colour_each(clean: Clean, tmp_path: Path) -> None:
     """No picture has a print, so there is nothing to compare."""
     rows = tiles(tmp_path / "tiles", 30)
@@ -501,6 +511,7 @@ def test_a_broken_image_is_left_out_on_request(answer: Given, clean: Clean, tmp_
     (tmp_path / "tiles" / rows[4][0]).write_bytes(b"no image")
     code, _, notes = clean(path, tmp_path / "out")
     assert code == 2 and str(tmp_path / "tiles" / rows[4][0]) in notes and not (tmp_path / "out").exists()
+    assert notes.endswith("; add --skip-bad to leave such files out\n")
     code, _, notes = clean(path, tmp_path / "out", "--skip-bad", "--no-model", methods="aum")
     assert code == 0, notes
     assert list(figures(tmp_path / "out")["audit"]["unreadable"]) == [rows[4][0]]
