@@ -29,6 +29,8 @@ CHECK_RATE = 0.1
 HELD_OUT = {"test_fraction": 0.1, "val_fraction": 0.1}
 SIDE = 32
 """Pixels that images are brought to where nothing else is asked for: minutes on a laptop, and enough for texture."""
+LINEAR_LR = 1e-2
+"""Of a linear classifier on frozen features, which is far from fitted after a run's epochs at the rate that networks take."""
 
 FolderOf = Callable[[str], Path | None]
 
@@ -301,6 +303,8 @@ def _specs(subject: Subject, methods: Sequence[Setting], noise: Setting, label_f
         changes["epochs"] = question.epochs
     if question.backbone or question.features:
         changes["backbone"] = question.backbone or "linear"
+        if changes["backbone"] == "linear":
+            changes["lr"] = LINEAR_LR
     protocol = training_protocol("quick", changes)
     check_protocol(protocol)
     return expand(

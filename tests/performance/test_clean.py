@@ -1,4 +1,4 @@
-"""How well ``clean`` finds wrong labels that are known to us and not to it, beside each method alone and Datalab; tables of docs/results.md.
+"""How well ``clean`` finds wrong labels that are known to us and not to it, beside each method and Datalab; tables of docs/results.md.
 
 Datalab needs a package whose name is that of a folder of this project, so it is asked in an environment of its own:
 ``BENCHMARK_DATALAB`` names a python that has ``cleanlab[datalab]``. ``BENCHMARK_DATA`` names the folder of the two larger sets.
@@ -127,7 +127,7 @@ def compare(case: Case, folder: Path, features: str) -> dict[str, object]:
     data = folder / case.label
     images, given, wrong = case.write(data)
     out = folder / f"{case.label}-{features or 'pixels'}"
-    found = clean_labels(data / "labels.csv", out, features=features, seed=case.seed, model=False, jobs=2, quiet=True)
+    found = clean_labels(data / "labels.csv", out, features=features, seed=case.seed, model=False, jobs=1 if features else 2, quiet=True)
     verdict, scores = found.answer.verdict, found.answer.scores
     assert [Path(path).name for path in found.answer.paths] == [f"{row:05d}.png" for row in range(len(given))]
     listed = np.empty(len(given))
