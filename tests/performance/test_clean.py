@@ -7,10 +7,12 @@ Datalab needs a package whose name is that of a folder of this project, so it is
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,14 +63,19 @@ class Case:
         """A csv and its images in ``folder``; returns the images as they are read, the labels that stand there, and which are wrong."""
         images, true, classes = images_of(self.name, folder.parent)
         given = flipped(true, classes, self.kind, self.rate, self.seed)
-        folder.mkdir(parents=True, exist_ok=True)
-        for row, image in enumerate(images):
-            path = folder / f"{row:05d}.png"
-            if not path.exists():
-                Image.fromarray(image.squeeze()).save(path)
-        lines = [f"{row:05d}.png,class {label}" for row, label in enumerate(given)]
-        (folder / "labels.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
+        write(folder, images, given)
         return images, given, given != true
+
+
+def write(folder: Path, images: np.ndarray, given: np.ndarray) -> None:
+    """A file an image, and labels.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for row, image in enumerate(images):
+        path = folder / f"{row:05d}.png"
+        if not path.exists():
+            Image.fromarray(image.squeeze()).save(path)
+    lines = [f"{row:05d}.png,class {label}" for row, label in enumerate(given)]
+    (folder / "labels.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
 
 
 def images_of(name: str, cache: Path) -> tuple[np.ndarray, np.ndarray, int]:
@@ -119,7 +126,7 @@ def datalab(features: np.ndarray, labels: np.ndarray, folder: Path) -> Iterator[
         yield f"Datalab, {name}", -found[f"{name}_score"], found[f"{name}_flag"]
 
 
-def compare(case: Case, folder: Path, features: str) -> dict[str, object]:
+def compare(case: Case, folder: Path, features: str) -> dict[str, Any]:
     """One row of each way of finding wrong labels, and what was promised."""
     from benchmark import clean_labels
     from benchmark.data.texture import texture
@@ -148,12 +155,12 @@ def compare(case: Case, folder: Path, features: str) -> dict[str, object]:
     }
 
 
-def means(rows: Sequence[Mapping[str, object]], title: str) -> list[str]:
+def means(rows: Sequence[Mapping[str, Any]], title: str) -> list[str]:
     """A table of the means of some cases."""
-    ways: list[str] = list(rows[0]["ways"])  # type: ignore[call-overload]
+    ways: list[str] = list(rows[0]["ways"])
     lines = [f"| {title} | AP | precision | recall | flagged |", "| --- | ---: | ---: | ---: | ---: |"]
     for way in ways:
-        values = np.array([row["ways"][way] for row in rows], dtype=float)  # type: ignore[index]
+        values = np.array([row["ways"][way] for row in rows], dtype=float)
         nothing = np.isnan(values[:, 1]).sum()
         ap, precision, recall, flagged = np.nanmean(values, axis=0)
         lines.append(
@@ -162,15 +169,15 @@ def means(rows: Sequence[Mapping[str, object]], title: str) -> list[str]:
     return lines
 
 
-def tables(rows: Sequence[Mapping[str, object]]) -> str:
+def tables(rows: Sequence[Mapping[str, Any]]) -> str:
     """Means over all, by noise, and each case."""
     lines = means(rows, f"mean of {len(rows)}")
-    cases: list[Case] = [row["case"] for row in rows]  # type: ignore[misc]
-    ways: list[str] = list(rows[0]["ways"])  # type: ignore[call-overload]
+    cases: list[Case] = [row["case"] for row in rows]
+    ways: list[str] = list(rows[0]["ways"])
     lines += ["", "| average precision | " + " | ".join(ways) + " |", "| --- |" + " ---: |" * len(ways)]
     for name, kind, rate in dict.fromkeys((case.name, case.kind, case.rate) for case in cases):
         these = [row["ways"] for row, case in zip(rows, cases, strict=True) if (case.name, case.kind, case.rate) == (name, kind, rate)]
-        found = [np.mean([one[way][0] for one in these]) for way in ways]  # type: ignore[index]
+        found = [np.mean([one[way][0] for one in these]) for way in ways]
         cells = [f"**{value:.1f}**" if value == max(found) else f"{value:.1f}" for value in found]
         lines.append(f"| {name}, {kind} {100 * rate:.0f} % | " + " | ".join(cells) + " |")
     lines += [
@@ -179,8 +186,8 @@ def tables(rows: Sequence[Mapping[str, object]]) -> str:
     ]
     lines.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for row, case in zip(rows, cases, strict=True):
-        (wrong, rate, low, high), (share, precision) = row["rate"], row["check"]  # type: ignore[misc]
-        _, hit, recall, flagged = row["ways"]["consensus"]  # type: ignore[index]
+        (wrong, rate, low, high), (share, precision) = row["rate"], row["check"]
+        _, hit, recall, flagged = row["ways"]["consensus"]
         lines.append(
             f"| {case.name}, {case.kind} {100 * case.rate:.0f} %, seed {case.seed} | {wrong:.1f} | {rate:.1f} ({low:.1f} to {high:.1f}) "
             f"| {flagged} | 90, {hit:.0f} | {share:.0f}, {precision:.0f} | {recall:.0f} |"
@@ -200,5 +207,21 @@ def cases(names: Sequence[str], noises: Sequence[tuple[str, float]], seeds: Sequ
 def test_known_wrong_labels(features: str, asked: list[Case], tmp_path: Path, report: Callable[[str], None]) -> None:
     rows = [compare(case, tmp_path, features) for case in asked]
     report("\n" + tables(rows))
-    values = np.array([[row["ways"][way][0] for way in row["ways"] if not way.startswith(("as", "Data"))] for row in rows])  # type: ignore[index]
+    values = np.array([[row["ways"][way][0] for way in row["ways"] if not way.startswith(("as", "Data"))] for row in rows])
     assert values[:, 0].mean() >= values[:, 1:].mean(axis=0).max() - 0.5  # at or above the best single method, but for chance
+
+
+def test_two_thousand_tiles(command: Callable[..., Any], tmp_path: Path, report: Callable[[str], None]) -> None:
+    from benchmark.registry import Registry
+    from benchmark.resolve import open_dataset
+
+    dataset, _ = open_dataset(Registry(), "tissue:n=2000:slides=40:image_size=64", tmp_path)
+    arrays = dataset.load(tmp_path)
+    write(tmp_path / "tiles", arrays.images, flipped(arrays.labels, len(arrays.classes), "symmetric", 0.1, 0))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = command("clean", tmp_path / "tiles" / "labels.csv", "--out", tmp_path / "out", "--jobs", "2")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    report(f"2,000 tiles of 64 px: {found.seconds:.0f} s, processor {processor:.0f} s on 2 cores, load {os.getloadavg()[0]:.1f}")
+    assert found.status == 0, found.output
+    assert processor / 2 < 600
