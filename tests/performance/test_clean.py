@@ -196,7 +196,8 @@ def tables(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def cases(names: Sequence[str], noises: Sequence[tuple[str, float]], seeds: Sequence[int]) -> list[Case]:
-    return [Case(name, kind, rate, seed) for seed in seeds for name in names for kind, rate in noises]
+    every = [Case(name, kind, rate, seed) for seed in seeds for name in names for kind, rate in noises]
+    return [case for case in every if (case.name, case.kind) != (SETS[3], "pairflip")]  # of two classes it is symmetric
 
 
 @pytest.mark.parametrize(
