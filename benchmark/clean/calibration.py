@@ -4,8 +4,8 @@ Measured in ranks among the labels as they are (position 0 to 1), all labels tog
 density f1 and 1 − π right ones: so Bayes' rule says P(wrong | position) = π·f1(position). f1 is that of the known wrong labels, which are
 so by our own doing: learning from positive and unlabelled samples (Elkan and Noto, 2008).
 
-π is read at the cut that finds most of the known wrong ones (:data:`RECALL` = r of them). A share u of the labels as they are is above it,
-and a share φ of the right ones, so u = π·r + (1 − π)·φ and π = (u − φ)/(r − φ), the adjusted count (Forman 2008). φ is that of the labels
+π is read at the cut that finds the plainest of the known wrong ones (:data:`RECALL` = r of them). A share u of the labels as they are
+is above it, and a share φ of the right ones, so u = π·r + (1 − π)·φ and π = (u − φ)/(r − φ), the adjusted count (Forman 2008). φ is that of the labels
 judged clean: all but the share π of the most suspicious in the runs on the labels as they are, which are other runs than those of the cut.
 
 A label that was wrong already becomes right by one in K − 1 flips, K classes; a share κ = π/(K − 1) of the flips is, and is subtracted.
@@ -26,8 +26,9 @@ FACTOR = 0.8
 BORROWED = 50
 """As many flips as those of all parts count for, in a part with few of its own."""
 
-RECALL = 0.7
-"""Share of the known wrong labels above the cut that the share of wrong labels is read at."""
+RECALL = 0.3
+"""Share of the known wrong labels above the cut that the share of wrong labels is read at. The larger, the more right labels of images that
+no method can tell lie above it in both runs, and count as wrong; the smaller, the fewer labels are counted (``docs/clean.md``)."""
 
 
 def edges_for(n: int) -> np.ndarray:

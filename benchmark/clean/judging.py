@@ -7,7 +7,7 @@ import numpy as np
 from benchmark.clean.bootstrap import Counts, Estimate, estimate, interval_of, replicate, wilson
 from benchmark.clean.calibration import bins_of, edges_for
 from benchmark.clean.scores import Scores
-from benchmark.clean.stacking import consensus, cross_fitted, fit_weights, folds_of, positions
+from benchmark.clean.stacking import consensus, cross_fitted, fit_each, folds_of, positions
 from benchmark.clean.suggestions import confusion, pooled, suggest
 from benchmark.clean.verdict import EASY, HARD, NOISY, Interval, SelfCheck, Verdict
 from benchmark.errors import BenchmarkError
@@ -33,9 +33,10 @@ def judge(
     edges = edges_for(len(held) - int(injected.sum()))
     clean = judged_clean(place, checked, held, injected, edges, K)
     used, fold = injected | clean, folds_of(injected, rng)
-    weights = fit_weights(checked[:, used], injected[used])
-    suspicion = consensus(weights, place)
-    ranked = cross_fitted(checked, injected, used, fold)
+    each = fit_each(checked, injected, used, held)
+    weights = each[0] if not held.all() else each[1]
+    suspicion = consensus(each[held.astype(int)].T, place)
+    ranked = cross_fitted(checked, injected, used, held, fold)
     position = _among(suspicion[None], held, everyone)[0]
     counts = _counts(position, _among(ranked[None], held, ~injected)[0], held, injected, edges, K)
     found, again = estimate(counts), replicate(counts, rng)

@@ -32,6 +32,8 @@ SIDE = 32
 LEAST_SIDE = 4
 """Pixels that images may be brought to: less is a mean colour."""
 NO_RUN, NO_VOICE = "its runs have not ended well", "it ranks no label above another"
+LINEAR_LR = 1e-2
+"""Of a linear classifier on frozen features, which is far from fitted after a run's epochs at the rate that networks take."""
 
 FolderOf = Callable[[str], Path | None]
 
@@ -329,6 +331,8 @@ def _specs(
         changes["epochs"] = question.epochs
     if question.backbone or question.features:
         changes["backbone"] = question.backbone or "linear"
+        if changes["backbone"] == "linear":
+            changes["lr"] = LINEAR_LR
     protocol = training_protocol("quick", changes)
     check_protocol(protocol)
     return expand(

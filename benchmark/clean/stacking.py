@@ -1,6 +1,7 @@
 """One ranking out of several methods': the weighted mean of the logits of their ranks, weights learnt on known wrong labels.
 
-How this was chosen among others is told in ``docs/clean.md``.
+Samples that were trained on and held-out ones have weights of their own: they are judged by other numbers, a history of training and one
+forecast, and a method may be good at one alone. How this was chosen among others is told in ``docs/clean.md``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-__all__ = ["consensus", "cross_fitted", "fit_weights", "folds_of", "positions"]
+__all__ = ["consensus", "cross_fitted", "fit_each", "fit_weights", "folds_of", "positions"]
 
 SHRINKAGE = 1.0
 """Penalty on the squared distance of the weights from their mean. The loss is a sum over samples: few flips move the weights little."""
@@ -33,10 +34,10 @@ def positions(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def consensus(weights: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """(n,) float64 in (0, 1): the methods' (m, n) positions, pooled as odds with (m,) weights that sum to 1."""
+    """(n,) float64 in (0, 1): the methods' (m, n) positions, pooled as odds with weights that sum to 1, (m,) or (m, n) for each sample."""
     from scipy.special import expit, logit
 
-    pooled: np.ndarray = expit(weights @ logit(place))
+    pooled: np.ndarray = expit((weights.reshape(len(place), -1) * logit(place)).sum(axis=0))
     return pooled
 
 
@@ -71,6 +72,18 @@ def fit_weights(place: np.ndarray, positive: np.ndarray) -> np.ndarray:
     return weights / weights.sum() if weights.sum() > 1e-6 else np.full(m, 1 / m)
 
 
+def fit_each(place: np.ndarray, positive: np.ndarray, used: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """(2, m) float64 weights: of the samples that were trained on and of the held-out ones; without flips of one kind, the other's.
+
+    Args:
+        place: (m, n). positive: (n,) bool. used: (n,) bool, what may be learnt from. held: (n,) bool.
+    """
+    kinds = [used & ~held, used & held]
+    known = [bool(positive[rows].any() and not positive[rows].all()) for rows in kinds]
+    found = [fit_weights(place[:, rows], positive[rows]) for rows in kinds]
+    return np.stack([found[kind] if known[kind] else found[1 - kind] for kind in (0, 1)])
+
+
 def folds_of(positive: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(n,) int64 in [0, 5): a fold for every sample, the known wrong labels shared out evenly."""
     fold = np.empty(len(positive), dtype=np.int64)
@@ -79,16 +92,16 @@ def folds_of(positive: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return fold
 
 
-def cross_fitted(place: np.ndarray, positive: np.ndarray, used: np.ndarray, fold: np.ndarray) -> np.ndarray:
+def cross_fitted(place: np.ndarray, positive: np.ndarray, used: np.ndarray, held: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """(n,) float64 consensus of every sample by weights that were learnt without its fold.
 
     Args:
-        place: (m, n). positive: (n,) bool. used: (n,) bool, what may be learnt from. fold: (n,) as of :func:`folds_of`.
+        place: (m, n). positive, used, held: (n,) bool as of :func:`fit_each`. fold: (n,) as of :func:`folds_of`.
     """
     found = np.empty(place.shape[1])
     for rows, others in _splits(fold):
-        learn = used & others
-        found[rows] = consensus(fit_weights(place[:, learn], positive[learn]), place[:, rows])
+        weights = fit_each(place, positive, used & others, held)
+        found[rows] = consensus(weights[held[rows].astype(int)].T, place[:, rows])
     return found
 
 

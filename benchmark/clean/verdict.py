@@ -72,7 +72,7 @@ class Verdict:
             more labels are wrong than can be pointed at.
         curve: estimated precision of the m most suspicious, at m of ``curve_at``.
         confusion: (K, K) float64, estimated number of samples with given class (row) and true class (column).
-        weights: method → its weight in the consensus, summing to 1.
+        weights: method → its weight in the consensus of the samples that were trained on, summing to 1; held-out ones have their own.
         check: of the procedure on the same data.
     """
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.clean.bootstrap import Counts, estimate, interval_of, replicate, wilson
 from benchmark.clean.calibration import bins_of, edges_for, monotone_density, posterior, share_wrong, trust
-from benchmark.clean.stacking import consensus, fit_weights, folds_of, positions
+from benchmark.clean.stacking import consensus, cross_fitted, fit_each, fit_weights, folds_of, positions
 from benchmark.clean.suggestions import confusion, pooled, suggest
 
 
@@ -33,6 +33,23 @@ def test_weights_are_equal_without_evidence_and_go_to_who_knows():
     assert many.min() >= 0
     assert 0.5 < few[0] < many[0]
     assert few.sum() == pytest.approx(1)
+
+
+def test_held_out_samples_have_weights_of_their_own():
+    rng = np.random.default_rng(0)
+    positive, held = np.arange(2000) % 10 == 0, np.arange(2000) >= 1000
+    used = np.ones(2000, dtype=bool)
+    knows = positions(positive * 3 + rng.normal(size=2000), rng.normal(size=2000))
+    guesses = rng.random(2000) * 0.98 + 0.01
+    place = np.where(held, np.stack([guesses, knows]), np.stack([knows, guesses]))  # each method is good at one kind
+    weights = fit_each(place, positive, used, held)
+    assert weights[0, 0] > 0.8  # about a half if they shared them
+    assert weights[1, 1] > 0.8
+    without = fit_each(place, positive & ~held, used, held)  # no flip is held out: what is known of the others
+    assert without[1].tolist() == without[0].tolist()
+    ranked = cross_fitted(place, positive, used, held, folds_of(positive, rng))
+    assert ranked[held & positive].mean() > 0.75
+    assert ranked[~held & positive].mean() > 0.75
 
 
 def test_folds_share_the_flips_evenly():

@@ -63,14 +63,16 @@ def wrong_of(scores):
 @pytest.mark.parametrize("rate", [0.05, 0.15, 0.3])
 def test_probabilities_are_calibrated_where_errors_are_like_the_flips(rate):
     errors, rates = [], []
-    for seed in range(4):
+    for seed in range(10):
         scores, check, injected = pair(n=4000, rate=rate, seed=seed)
         verdict = judge(scores, check, injected, seed=seed)
         wrong = wrong_of(scores)
         rates.append(verdict.noise_rate.value - wrong.mean())
         errors.append([verdict.wrong[rows].mean() - wrong[rows].mean() for rows in (verdict.wrong > 0.7, verdict.wrong < 0.3)])
     assert abs(np.mean(rates)) < 0.03
-    assert np.abs(np.mean(errors, axis=0)).max() < 0.1
+    high, low = np.mean(errors, axis=0)
+    assert -0.12 < high < 0.03  # too low rather than too high: few labels share a bin, and what is above 1 by chance is cut
+    assert abs(low) < 0.05
 
 
 def test_the_interval_holds_the_share_of_wrong_labels():
