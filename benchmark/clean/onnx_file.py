@@ -19,7 +19,7 @@ from benchmark.clean.model import Model, load_model
 from benchmark.errors import BenchmarkError
 from benchmark.files import atomic_write_bytes
 
-__all__ = ["ONNX", "export_onnx"]
+__all__ = ["ONNX", "check_packages", "export_onnx"]
 
 ONNX = "model.onnx"
 INSTALL = 'python -m pip install "noisy-label-benchmark[onnx]"'
@@ -46,6 +46,15 @@ class _Graph(nn.Module):
         return torch.stack([network.head(network.trunk(view)).softmax(dim=1) for network in self.networks]).mean(dim=0)
 
 
+def check_packages() -> None:
+    """Refuse to go on without the packages of the export; BenchmarkError that names the command which installs them."""
+    for package in PACKAGES:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise BenchmarkError(f"export to ONNX needs {package}; install it: {INSTALL}") from error
+
+
 def export_onnx(model_dir: Path) -> Path:
     """Write ``model.onnx`` beside the weights of an exported model.
 
@@ -59,11 +68,7 @@ def export_onnx(model_dir: Path) -> Path:
     Raises:
         BenchmarkError: packages that are missing, a model that cannot be loaded or exported, or a file that gives other numbers.
     """
-    for package in PACKAGES:
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise BenchmarkError(f"export to ONNX needs {package}; install it: {INSTALL}") from error
+    check_packages()
     folder = model_folder(model_dir)
     features = read_card(folder)[1].features  # only the head is exported: no features are made here, whatever file they come from
     model = load_model(folder, device="cpu", features=features)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from benchmark.clean.raters import Raters
     from benchmark.clean.scores import Scores
     from benchmark.registry import Registry
-    from benchmark.spec import PluginSpec, RunSpec
+    from benchmark.spec import PluginSpec, RunSpec, TrainingProtocol
 
-__all__ = ["CHECK_RATE", "Asked", "Question", "Subject", "answer_of", "cells", "corrected", "with_model"]
+__all__ = ["CHECK_RATE", "Asked", "Question", "Subject", "answer_of", "cells", "corrected", "protocol_of", "with_model"]
 
 CHECK_RATE = 0.1
 """Share of the labels that are changed to see what is found."""
@@ -322,8 +322,21 @@ def _specs(
     question: Question, registry: Registry, data_root: Path, methods: Sequence[Setting], noise: Setting, label_file: Path | None = None
 ) -> list[RunSpec]:
     """Cells of these methods on the question's data."""
-    from benchmark.cli.options import check_protocol
     from benchmark.spec import expand
+
+    return expand(
+        registry,
+        methods=methods,
+        datasets=[_data_setting(question, label_file)],
+        noise=[noise],
+        seeds=[question.seed],
+        protocol=protocol_of(question),
+        data_root=data_root,
+    )
+
+
+def protocol_of(question: Question) -> TrainingProtocol:
+    """How every run of a question trains."""
     from benchmark.spec import protocol as training_protocol
 
     changes: dict[str, Any] = dict(HELD_OUT)
@@ -333,17 +346,7 @@ def _specs(
         changes["backbone"] = question.backbone or "linear"
         if changes["backbone"] == "linear":
             changes["lr"] = LINEAR_LR
-    protocol = training_protocol("quick", changes)
-    check_protocol(protocol)
-    return expand(
-        registry,
-        methods=methods,
-        datasets=[_data_setting(question, label_file)],
-        noise=[noise],
-        seeds=[question.seed],
-        protocol=protocol,
-        data_root=data_root,
-    )
+    return training_protocol("quick", changes)
 
 
 def _folder(folder_of: FolderOf, spec: RunSpec) -> Path:

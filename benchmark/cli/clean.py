@@ -52,6 +52,7 @@ def clean(
     epochs: grids.Epochs = None,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the split, the known wrong labels and the training.")] = 0,
     no_model: Annotated[bool, typer.Option("--no-model", help="Train no model on the corrected labels.")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also write the model as an ONNX file; needs the extra onnx.")] = False,
     skip_bad: grids.SkipBad = False,
     retry_failed: camp.RetryFailed = False,
     jobs: camp.Jobs = None,
@@ -85,10 +86,21 @@ def clean(
         retry_failed=retry_failed,
         quiet=quiet,
     )
+    if onnx:
+        if no_model:
+            raise BenchmarkError("--onnx writes the model that --no-model leaves out; give one of them")
+        from benchmark.clean.onnx_file import check_packages
+
+        check_packages()
     try:
         answer = carry_out(question, out, conditions, Command.of_this_process("clean", 0).line, model=not no_model)
     except BenchmarkError as error:
         raise BenchmarkError(_with_options(str(error))) from error
+    if onnx and answer.model is not None:
+        from benchmark.clean.onnx_file import export_onnx
+
+        with aside(), warnings_shown():
+            export_onnx(answer.model)
     _print(answer, as_json)
     for name in ("labels.csv", "report.html", "clean.json", *(["model"] if answer.model else [])):
         note(f"written: {out / name}")
@@ -131,9 +143,10 @@ def carry_out(question: Question, out: Path, conditions: camp.Conditions, comman
         BenchmarkError: unusable images, or no method that could be asked.
         KeyboardInterrupt: it was interrupted; the same call goes on.
     """
-    from benchmark.clean.session import Subject, answer_of, cells, corrected, with_model
+    from benchmark.clean.session import Subject, answer_of, cells, corrected, protocol_of, with_model
     from benchmark.files import default_data_root
 
+    opt.check_protocol(protocol_of(question))
     registry, data_root = opt.registry_of(conditions.plugins), conditions.data_root or default_data_root()
     told: set[str] = set()
     with aside(), warnings_shown(told):
