@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
+from tests.cli.cleaning import answer, clean, root  # noqa: F401
 
 TOY = '''
 """Toys."""
