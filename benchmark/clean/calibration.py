@@ -4,13 +4,15 @@ Measured in ranks among the labels as they are (position 0 to 1), all labels tog
 density f1 and 1 − π right ones: so Bayes' rule says P(wrong | position) = π·f1(position). f1 is that of the known wrong labels, which are
 so by our own doing: learning from positive and unlabelled samples (Elkan and Noto, 2008).
 
-π is read at the cut that finds the plainest of the known wrong ones (:data:`RECALL` = r of them). A share u of the labels as they
-are is above it, and a share φ of the right ones, so u = π·r + (1 − π)·φ and π = (u − φ)/(r − φ), the adjusted count (Forman 2008).
-φ is that of the labels judged clean: all but the share π of the most suspicious in the runs on the labels as they are, which are
-other runs than those of the cut.  A label that was wrong already becomes right by one in K − 1 flips, K classes; a share κ = π/(K −
-1) of the flips is, and is subtracted.  Where no label or only few are wrong, or the real errors are harder to see than the known
-ones, these stand out: π·f1 goes above 1. The share of them that does so measures how little the real errors are like them, and all
-probabilities are lowered by it (:func:`trust`).
+π is read at the cut that finds the plainest of the known wrong ones (:data:`RECALL` = r of them). A share u of the labels as they are
+is above it, and a share φ of the right ones, so u = π·r + (1 − π)·φ and π = (u − φ)/(r − φ), the adjusted count (Forman 2008). φ is that
+of the labels judged clean: all but the share π of the most suspicious in the runs on the labels as they are, which are other runs than
+those of the cut.
+
+A label that was wrong already becomes right by one in K − 1 flips, K classes; a share κ = π/(K − 1) of the flips is, and is subtracted.
+
+Where no label or only few are wrong, or the real errors are harder to see than the known ones, these stand out: π·f1 goes above 1. The
+share of them that does so measures how little the real errors are like them, and all probabilities are lowered by it (:func:`trust`).
 """
 
 from __future__ import annotations

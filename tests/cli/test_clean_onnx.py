@@ -10,7 +10,9 @@ import pytest
 from benchmark.cli import main
 
 
-def test_onnx_is_asked_for_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_onnx_is_asked_for_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Whoever lacks its packages is told so at once, and not after the training."""
     (tmp_path / "images").mkdir()
     words = ["clean", str(tmp_path / "images"), "--out", str(tmp_path / "out"), "--onnx"]
