@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.clean.calibration import BORROWED, RECALL, monotone_density, posterior, share_wrong, trust
+from benchmark.clean.calibration import BORROWED, monotone_density, posterior, recall_for, share_wrong, trust
 
 __all__ = ["Counts", "Estimate", "estimate", "interval_of", "replicate", "wilson"]
 
 REPLICATES = 400
-RECALLS = (0.2, 0.5)
-"""Every replicate reads the rate at another cut, as nobody knows the best one: the interval says how much depends on it."""
+AROUND = (-0.1, 0.2)
+"""Every replicate reads the rate at another cut around the one that is used: nobody knows the best, and the interval says what depends on it."""
+HIGHEST = 0.8
 
 MOST = 0.5
 """Of the share of wrong labels: where more than half may be wrong, no ranking says which."""
@@ -42,15 +43,16 @@ class Estimate:
     wrong: np.ndarray
 
 
-def estimate(counts: Counts, most: float = MOST, recall: float = RECALL) -> Estimate:
+def estimate(counts: Counts, most: float = MOST, recall: float | None = None) -> Estimate:
     """The share of wrong labels and the probabilities that follow; a row with few flips borrows from both.
 
     Args:
         counts: at least one flip among them.
         most: the rate is no more than this.
-        recall: of the cut that the rate is read at.
+        recall: of the cut that the rate is read at; None: the one that suits so many flips.
     """
     everything, pooled = counts.joint.sum(axis=1), counts.flips.sum(axis=0)
+    recall = recall_for(int(pooled.sum())) if recall is None else recall
     everywhere = everything.sum(axis=0)
     rate = min(share_wrong(counts.joint.sum(axis=0), pooled, counts.classes, recall), most)
     trusted = trust(rate, everywhere, pooled)
@@ -71,7 +73,7 @@ def replicate(counts: Counts, rng: np.random.Generator) -> list[Estimate]:
         flat = rng.multinomial(total, numbers.ravel() / max(total, 1), size=REPLICATES) if total else np.zeros((REPLICATES, numbers.size))
         return flat.reshape(REPLICATES, *numbers.shape)
 
-    recalls = rng.uniform(*RECALLS, REPLICATES)
+    recalls = (recall_for(int(counts.flips.sum())) + rng.uniform(*AROUND, REPLICATES)).clip(max=HIGHEST)
     return [
         estimate(Counts(joint, flips, counts.classes), most=1.0, recall=recall)
         for joint, flips, recall in zip(drawn(counts.joint), drawn(counts.flips), recalls, strict=True)

@@ -4,7 +4,7 @@ Measured in ranks among the labels as they are (position 0 to 1), all labels tog
 density f1 and 1 − π right ones: so Bayes' rule says P(wrong | position) = π·f1(position). f1 is that of the known wrong labels, which are
 so by our own doing: learning from positive and unlabelled samples (Elkan and Noto, 2008).
 
-π is read at the cut that finds the plainest of the known wrong ones (:data:`RECALL` = r of them). A share u of the labels as they are
+π is read at the cut that finds the plainest of the known wrong ones (:func:`recall_for` = r of them). A share u of the labels as they are
 is above it, and a share φ of the right ones, so u = π·r + (1 − π)·φ and π = (u − φ)/(r − φ), the adjusted count (Forman 2008). φ is that
 of the labels judged clean: all but the share π of the most suspicious in the runs on the labels as they are, which are other runs than
 those of the cut.
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["RECALL", "bins_of", "edges_for", "monotone_density", "posterior", "share_wrong", "trust"]
+__all__ = ["bins_of", "edges_for", "monotone_density", "posterior", "recall_for", "share_wrong", "trust"]
 
 FACTOR = 0.8
 """Of one cut's share of all labels to the next one's."""
@@ -27,9 +27,16 @@ FACTOR = 0.8
 BORROWED = 50
 """As many flips as those of all parts count for, in a part with few of its own."""
 
-RECALL = 0.3
-"""Share of the known wrong labels above the cut that the share of wrong labels is read at. The larger, the more right labels of images that
-no method can tell lie above it in both runs, and count as wrong; the smaller, the fewer labels are counted (``docs/clean.md``)."""
+RECALL = (0.3, 0.7)
+"""Bounds of the share of known wrong labels above the cut that the share of wrong labels is read at. The lower the cut, the more right labels
+of images that no method can tell lie above it in both runs and are taken for wrong; the higher, the fewer are counted (docs/clean.md)."""
+ABOVE = 20
+"""As many known wrong labels shall lie above it, within these bounds."""
+
+
+def recall_for(flips: int) -> float:
+    """The share of so many known wrong labels above the cut: 0.3 from 67 on, more where they are few."""
+    return float(np.clip(ABOVE / max(flips, 1), *RECALL))
 
 
 def edges_for(n: int) -> np.ndarray:
@@ -45,7 +52,7 @@ def bins_of(position: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return found
 
 
-def share_wrong(joint: np.ndarray, flips: np.ndarray, classes: int, recall: float = RECALL) -> float:
+def share_wrong(joint: np.ndarray, flips: np.ndarray, classes: int, recall: float) -> float:
     """The share of wrong labels, in [0, 1], from numbers by bin; 1 where the known wrong labels lie no higher than all.
 
     Args:
