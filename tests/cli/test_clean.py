@@ -236,3 +236,12 @@ def test_blank_images_of_one_colour_each(clean: Clean, tmp_path: Path) -> None:
     code, _, notes = clean(write(tmp_path / "tiles" / "labels.csv", rows), tmp_path / "out", "--no-model", methods="aum")
     assert code == 0, notes
     assert len(table(tmp_path / "out")) == 30
+
+
+def test_where_nothing_can_be_learnt_the_answer_says_so(answer: Given, clean: Clean, tmp_path: Path) -> None:
+    """Labels that have nothing to do with the images."""
+    rows, rng = tiles(tmp_path / "tiles", 90), np.random.default_rng(1)
+    path = write(tmp_path / "tiles" / "labels.csv", [(name, rng.choice(CLASSES)) for name, *_ in rows])
+    code, printed, notes = clean(path, tmp_path / "out", "--no-model")
+    assert code == 0, notes
+    assert printed.endswith(" for all one can tell: do not act on these numbers.\n") and "do not act" not in answer.printed
