@@ -34,7 +34,7 @@ def judge(
     clean = judged_clean(place, checked, held, injected, edges, K)
     used, fold = injected | clean, folds_of(injected, rng)
     each = fit_each(checked, injected, used, held)
-    weights = each[0] if not held.all() else each[1]
+    weights = each[0]
     suspicion = consensus(each[held.astype(int)].T, place)
     ranked = cross_fitted(checked, injected, used, held, fold)
     position = _among(suspicion[None], held, everyone)[0]

@@ -1,7 +1,7 @@
 """One ranking out of several methods': the weighted mean of the logits of their ranks, weights learnt on known wrong labels.
 
-Samples that were trained on and held-out ones have weights of their own: they are judged by other numbers, a history of training and one
-forecast, and a method may be good at one alone. How this was chosen among others is told in ``docs/clean.md``.
+Held-out samples have weights of their own: they are judged by other numbers, one forecast in place of a history of training, and a method
+may be good at these alone. How this was chosen among others is told in ``docs/clean.md``.
 """
 
 from __future__ import annotations
@@ -73,15 +73,14 @@ def fit_weights(place: np.ndarray, positive: np.ndarray) -> np.ndarray:
 
 
 def fit_each(place: np.ndarray, positive: np.ndarray, used: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """(2, m) float64 weights: of the samples that were trained on and of the held-out ones; without flips of one kind, the other's.
+    """(2, m) float64 weights: of the samples that were trained on, learnt on all, and of the held-out ones; without their flips, the same.
 
     Args:
         place: (m, n). positive: (n,) bool. used: (n,) bool, what may be learnt from. held: (n,) bool.
     """
-    kinds = [used & ~held, used & held]
-    known = [bool(positive[rows].any() and not positive[rows].all()) for rows in kinds]
-    found = [fit_weights(place[:, rows], positive[rows]) for rows in kinds]
-    return np.stack([found[kind] if known[kind] else found[1 - kind] for kind in (0, 1)])
+    everyone, alone = fit_weights(place[:, used], positive[used]), used & held
+    known = bool(positive[alone].any() and not positive[alone].all())
+    return np.stack([everyone, fit_weights(place[:, alone], positive[alone]) if known else everyone])
 
 
 def folds_of(positive: np.ndarray, rng: np.random.Generator) -> np.ndarray:
