@@ -12,7 +12,7 @@ __all__ = ["Counts", "Estimate", "estimate", "interval_of", "replicate", "wilson
 
 REPLICATES = 400
 AROUND = (-0.1, 0.2)
-"""Every replicate reads the rate at another cut around the one that is used: nobody knows the best, and the interval says what depends on it."""
+"""Every replicate reads the rate at another cut around the one that is used: nobody knows the best, and the interval tells."""
 HIGHEST = 0.8
 
 MOST = 0.5

@@ -28,8 +28,9 @@ BORROWED = 50
 """As many flips as those of all parts count for, in a part with few of its own."""
 
 RECALL = (0.3, 0.7)
-"""Bounds of the share of known wrong labels above the cut that the share of wrong labels is read at. The lower the cut, the more right labels
-of images that no method can tell lie above it in both runs and are taken for wrong; the higher, the fewer are counted (docs/clean.md)."""
+"""Bounds of the share of known wrong labels above the cut that the share of wrong labels is read at. The lower the cut, the more right
+labels of images that no method can tell lie above it in both runs and are taken for wrong; the higher, the fewer are counted
+(docs/clean.md)."""
 ABOVE = 20
 """As many known wrong labels shall lie above it, within these bounds."""
 

@@ -83,7 +83,7 @@ def test_the_adjusted_count_by_hand():
 def test_flips_that_right_a_label_raise_the_share():
     joint, flips = np.array([[80.0, 0.0], [0.0, 20.0]]), np.array([30.0, 70.0])
     # κ = π/(K - 1) of the flips are right and below the cut: recall of the others is 0.7/(1 - κ), so π = 0.2·(1 - π/3)/0.7
-    assert share_wrong(joint, flips, 4, recall=RECALL) == pytest.approx((2 / 7) / (1 + 2 / 21), abs=1e-4)
+    assert share_wrong(joint, flips, 4, recall=0.7) == pytest.approx((2 / 7) / (1 + 2 / 21), abs=1e-4)
 
 
 def test_without_a_flip_nothing_is_known():

@@ -55,7 +55,7 @@ def test_wrong_labels_come_first_and_their_class_is_suggested(answer: Given) -> 
     first = [row["path"] for row in answer.table[: len(wrong)]]
     assert len(wrong & set(first)) >= 0.6 * len(wrong)  # by chance a tenth
     flagged = [row for row in answer.table if row["flagged"] == "1"]
-    assert len(flagged) >= 5 and sum(row["path"] in wrong for row in flagged) >= 0.7 * len(flagged)
+    assert len(flagged) >= 3 and sum(row["path"] in wrong for row in flagged) >= 0.7 * len(flagged)
     truth = {path: true for path, _, true in answer.rows}
     right = [row["suggested"] == truth[row["path"]] for row in flagged]
     assert sum(right) >= 0.7 * len(right)
