@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from benchmark.errors import BenchmarkError
@@ -39,7 +39,7 @@ def test_depends_on_the_names_only() -> None:
 
 
 @given(st.lists(st.integers(0, 5), min_size=3, max_size=80), st.floats(0.05, 0.9), st.floats(0.05, 0.9), st.integers(0, 9))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.filter_too_much])
 def test_always_a_stratified_partition(labels: list[int], test_fraction: float, val_fraction: float, seed: int) -> None:
     y = np.array(labels)
     counts = np.bincount(y, minlength=6)

@@ -200,7 +200,13 @@ def test_drivers_take_over_what_killed_ones_left(bench: Any, driver: Callable[[]
     assert sorted(set(bench.finished())) == [job.key for job in jobs]
 
 
+def children() -> set[int]:
+    """Processes that this one has started; a browser that other tests share may be among them."""
+    return {process.pid for process in psutil.Process().children()}
+
+
 def test_workers_stay_warm_between_runs_until_close(bench: Any) -> None:
+    others = children()
     jobs = bench.jobs(["slow"] * 8)
     engine = bench.local(2)
     pids = []
@@ -211,7 +217,7 @@ def test_workers_stay_warm_between_runs_until_close(bench: Any) -> None:
     os.kill(int(next(iter(pids[2]))), signal.SIGKILL)  # one that dies while it waits is replaced
     assert [outcome.status for outcome in engine.run(bench.jobs(["work"] * 12)[8:], ignore)] == ["done"] * 4
     engine.close()
-    assert psutil.Process().children() == []
+    assert children() <= others
 
 
 def test_a_run_does_not_wait_for_a_worker_that_still_starts(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,6 +240,7 @@ def test_this_process_keeps_nothing(bench: Any) -> None:
     def descriptors() -> int:
         return psutil.Process().num_fds()
 
+    others = children()
     engine = bench.local(2)
     list(engine.run(bench.jobs(["work"] * 3), ignore))
     engine.close()
@@ -242,4 +249,4 @@ def test_this_process_keeps_nothing(bench: Any) -> None:
     engine.close()
     assert descriptors() <= before
     assert threading.active_count() <= threads
-    assert psutil.Process().children() == []
+    assert children() <= others

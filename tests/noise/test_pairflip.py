@@ -23,7 +23,7 @@ def test_exactly_so_many_labels_become_the_next_class(n: int, k: int, rate: floa
     before = labels.copy()
     noisy = flip(labels, k, seed=seed, rate=rate)
     wrong = noisy != labels
-    assert wrong.sum() == round(rate * n)
+    assert abs(wrong.sum() - rate * n) <= 0.5 + 1e-9  # a half may go either way
     assert np.array_equal(noisy[wrong], (labels[wrong] + 1) % k)
     assert noisy.dtype == np.int64 and np.array_equal(labels, before)
 

@@ -168,7 +168,7 @@ def test_colour_anywhere_makes_three_channels(own: Path) -> None:
         (lambda own: save(own / "masks/b.png", MASK * np.uint8(128)), r"unexpected values: 0, 128, 255; the first is 128 in masks/b.png"),
         (lambda own: save(own / "masks/b.png", GREY * 2), r"0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22 … \(49 values\)"),
         (lambda own: (own / "masks/b.png").write_bytes(b"no image"), r"masks/b.png cannot be read: cannot identify image file"),
-        (lambda own: (own / "images/b.png").write_bytes(b""), r"images/b.png cannot be read: cannot identify image file"),
+        (lambda own: (own / "images/b.png").write_bytes(b""), r"images/b.png cannot be read: the file is empty"),
         (lambda own: save(own / "masks/b.png", np.dstack([MASK, MASK * 0, MASK])), "masks/b.png cannot be read: the mask is in colour"),
         (lambda own: save(own / "images/b.tif", GREY), r"holds two files called b \(b.png and b.tif\)"),
         (lambda own: save(own / "masks/x/b.png", MASK), r"holds both folders \(x\) and masks \(a\)"),
