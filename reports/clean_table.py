@@ -71,7 +71,7 @@ def clean_json(answer: Answer) -> str:
         "confusion": np.asarray(verdict.confusion, dtype=float).round(DIGITS).tolist(),
         "weights": verdict.weights,
         "flagged_by": {name: int(answer.scores.flagged[m].sum()) for m, name in enumerate(methods)},
-        "self_check": {**vars(verdict.check), "sentence": verdict.check.sentence()},
+        "self_check": {**vars(verdict.check), "by_chance": verdict.check.by_chance, "sentence": verdict.check.sentence()},
         "audit": {
             "samples": answer.audit.n,
             "classes": answer.audit.classes,

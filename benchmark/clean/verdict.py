@@ -46,6 +46,11 @@ class SelfCheck:
     average_precision: float
     alone: dict[str, float]
 
+    @property
+    def by_chance(self) -> bool:
+        """Whether the changed labels may have been found no more often than their share of all: the answer is worth nothing then."""
+        return not self.found.low > self.rate
+
     def sentence(self) -> str:
         """``On your data with 10 % known flips injected, this found 84 % (80 to 88) at precision 91 % (88 to 94).``"""
         found, precision = (

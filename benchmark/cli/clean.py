@@ -238,6 +238,6 @@ def _print(answer: Answer, as_json: bool) -> None:
     if twins:
         more = f"in {conflicts} the labels differ, {leaks} lie in several parts or groups"
         lines.append(f"{len(twins)} sets of images are copies of each other, or nearly; {more}.")
-    if not verdict.check.found.low > verdict.check.rate:
+    if verdict.check.by_chance:
         lines.append("The known flips were not found more often than by chance, for all one can tell: do not act on these numbers.")
     write("\n".join(lines))

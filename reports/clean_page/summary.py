@@ -57,20 +57,22 @@ def _care(answer: Answer) -> str:
     twins, audit = answer.audit.twins, answer.audit
     clash, near = (sum(t.conflict and t.exact == exact for t in twins) for exact in (True, False))
     leaks = sum(twin.leak for twin in twins)
-    found = []
+    found: list[tuple[str, str]] = []
+    if answer.verdict.check.by_chance:
+        weak = "The labels that were changed on purpose were found no more often than by chance, for all one can tell"
+        found.append(("answer", f"{weak}: do not act on the numbers of this page."))
     if clash:
         have = "group of identical images has" if clash == 1 else "groups of identical images have"
-        found.append(f"{clash:,} {have} different labels: in each, at least one label is wrong for certain.")
+        found.append(("copies", f"{clash:,} {have} different labels: in each, at least one label is wrong for certain."))
     if near:
-        found.append(f"{named(near, 'group')} of images that look alike {'has' if near == 1 else 'have'} different labels.")
+        found.append(("copies", f"{named(near, 'group')} of images that look alike {'has' if near == 1 else 'have'} different labels."))
     if leaks:
-        found.append(f"{named(leaks, 'group')} of copies {'lies' if leaks == 1 else 'lie'} in more than one part or group of the data: "
-                     "accuracies measured on these parts are too high.")  # fmt: skip
+        where = f"{named(leaks, 'group')} of copies {'lies' if leaks == 1 else 'lie'} in more than one part or group of the data"
+        found.append(("copies", f"{where}: accuracies measured on these parts are too high."))
     if audit.unreadable:
-        found.append(
-            f"{named(len(audit.unreadable), 'file')} could not be read and {'was' if len(audit.unreadable) == 1 else 'were'} left out."
-        )
-    lines = "".join(f'<li><a href="#copies">{text(line)}</a></li>' for line in found)
+        was = "was" if len(audit.unreadable) == 1 else "were"
+        found.append(("copies", f"{named(len(audit.unreadable), 'file')} could not be read and {was} left out."))
+    lines = "".join(f'<li><a href="#{place}">{text(line)}</a></li>' for place, line in found)
     return f'<div class="note care"><h2>Needs care</h2><ul>{lines}</ul></div>' if found else ""
 
 

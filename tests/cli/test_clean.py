@@ -245,3 +245,6 @@ def test_where_nothing_can_be_learnt_the_answer_says_so(answer: Given, clean: Cl
     code, printed, notes = clean(path, tmp_path / "out", "--no-model")
     assert code == 0, notes
     assert printed.endswith(" for all one can tell: do not act on these numbers.\n") and "do not act" not in answer.printed
+    page, before = ((out / "report.html").read_text() for out in (tmp_path / "out", answer.out))
+    assert "do not act on the numbers of this page" in page and "do not act" not in before
+    assert figures(tmp_path / "out")["self_check"]["by_chance"] and not figures(answer.out)["self_check"]["by_chance"]
