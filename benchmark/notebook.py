@@ -128,7 +128,8 @@ def report(
     import pandas as pd
 
     from benchmark.cli.options import registry_of
-    from benchmark.cli.report import board_of, check_out, write_folder
+    from benchmark.cli.report import check_out
+    from benchmark.cli.report_board import board_of, write_folder
     from reports.formats import records
 
     folder, registry = Path(runs), registry_of(plugins)
