@@ -215,6 +215,7 @@ def _write(answer: Answer, subject: Subject, out: Path) -> None:
 
 def _print(answer: Answer, as_json: bool) -> None:
     from reports.clean_page.reading import expected_wrong, worth_a_look
+    from reports.clean_page.summary import RATERS
     from reports.clean_table import clean_json
 
     if as_json:
@@ -238,6 +239,8 @@ def _print(answer: Answer, as_json: bool) -> None:
     if twins:
         more = f"in {conflicts} the labels differ, {leaks} lie in several parts or groups"
         lines.append(f"{len(twins)} sets of images are copies of each other, or nearly; {more}.")
+    if answer.raters is not None:
+        lines.append(RATERS)
     if verdict.check.by_chance:
         lines.append("The known flips were not found more often than by chance, for all one can tell: do not act on these numbers.")
     write("\n".join(lines))

@@ -10,7 +10,13 @@ from benchmark.html_page import text
 from reports.clean_page.reading import MOST_SAMPLES, expected_wrong, worth_a_look
 from reports.clean_page.words import between, how_many, named, share
 
-__all__ = ["summary"]
+__all__ = ["RATERS", "summary"]
+
+RATERS = (
+    "The check changes a label but not what the raters said of it, so their disagreement gives it away: "
+    "with several raters the check, and what follows from it, look better than they are."
+)
+"""Of an answer to which several raters contribute."""
 
 
 def summary(answer: Answer) -> str:
@@ -61,6 +67,8 @@ def _care(answer: Answer) -> str:
     if answer.verdict.check.by_chance:
         weak = "The labels that were changed on purpose were found no more often than by chance, for all one can tell"
         found.append(("answer", f"{weak}: do not act on the numbers of this page."))
+    if answer.raters is not None:
+        found.append(("answer", RATERS))
     if clash:
         have = "group of identical images has" if clash == 1 else "groups of identical images have"
         found.append(("copies", f"{clash:,} {have} different labels: in each, at least one label is wrong for certain."))

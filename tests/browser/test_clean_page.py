@@ -17,6 +17,7 @@ from benchmark.relabel.images import thumbnail
 from reports.clean_page import page
 from tests.browser.test_leaderboard import CONTRAST
 from tests.reports.answers import make_answer
+from tests.waiting import wait_for
 
 EVIL = "\"><img src=x onerror=alert(1)><script>alert(2)</script>'</script>&amp; $`${x}` שלום"
 KEPT = "return Object.keys(localStorage).filter(k => k.startsWith('clean-')).map(k => localStorage.getItem(k))"
@@ -126,8 +127,14 @@ def test_decisions_survive_a_second_visit_and_can_be_cleared(shown, html) -> Non
     i = first(shown, "Number(e.dataset.i)")
     shown.click(".decide button", 2)
     assert shown.run(KEPT)[0].startswith(f'{{"{i}":["unsure",')
-    shown.open(html)
-    assert shown.texts("#progress") == ["1 decided: 0 right, 0 wrong, 1 unsure"] and first(shown, "e.dataset.decision") == "unsure"
+
+    def remembered() -> bool:
+        """The browser hands storage from page to page in its own time."""
+        shown.open(html)
+        return shown.texts("#progress") == ["1 decided: 0 right, 0 wrong, 1 unsure"]
+
+    wait_for(remembered)
+    assert first(shown, "e.dataset.decision") == "unsure"
     shown.run("window.confirm = () => true")
     shown.click("#forget")
     assert shown.texts("#progress") == ["nothing decided yet"] and shown.run(KEPT) == ["{}"]
