@@ -37,7 +37,7 @@ from benchmark.system_metrics import SystemSampler
 from benchmark.tasks import task_of
 from benchmark.tasks.base import Task
 from benchmark.training.context import RunContext
-from benchmark.training.devices import resolve_device
+from benchmark.training.devices import keep_freed_memory, resolve_device
 from benchmark.training.oracle import LEDGER, Oracle
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ def execute(key: str, options: WorkerOptions, on_event: Event) -> Outcome:
         on_event: receives progress events.
     """
     started = time.monotonic()
+    keep_freed_memory()
     store = RunStore(options.runs)
 
     def outcome(status: Any, message: str = "") -> Outcome:

@@ -126,7 +126,8 @@ class MovingAverage:
 def _optimizer(module: Network, protocol: TrainingProtocol, lr_scale: float) -> torch.optim.Optimizer:
     parameters = [p for p in module.parameters() if p.requires_grad]
     lr = protocol.lr * lr_scale
+    decay = protocol.weight_decay
     if protocol.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay)
+        return torch.optim.SGD(parameters, lr=lr, momentum=protocol.momentum, weight_decay=decay, fused=True)
     adam = torch.optim.AdamW if protocol.optimizer == "adamw" else torch.optim.Adam
-    return adam(parameters, lr=lr, betas=(protocol.momentum, 0.999), weight_decay=protocol.weight_decay, foreach=True)
+    return adam(parameters, lr=lr, betas=(protocol.momentum, 0.999), weight_decay=decay, fused=True)  # one pass over each weight

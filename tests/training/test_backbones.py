@@ -6,9 +6,10 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
 
 from benchmark.errors import BenchmarkError
-from benchmark.training.backbones import Network, build_network
+from benchmark.training.backbones import GlobalPool, Network, build_network
 
 
 def build(name: str, **changes: object) -> Network:
@@ -130,3 +131,33 @@ def test_weights_follow_the_global_generator(name: str) -> None:
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
+
+
+def test_pooling_before_the_activation_changes_nothing() -> None:
+    """cnn_small as papers draw it, with the activation first: the same logits, and gradients that part by the order of sums at most."""
+    network = build("cnn_small", size=16)
+    convolutions = [module for module in network.trunk if isinstance(module, nn.Conv2d)]
+    norms = [module for module in network.trunk if isinstance(module, nn.BatchNorm2d)]
+    drawn = nn.Sequential(
+        *(convolutions[0], norms[0], nn.ReLU(), nn.MaxPool2d(2), convolutions[1], norms[1], nn.ReLU(), nn.MaxPool2d(2)),
+        *(convolutions[2], norms[2], nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), network.head),
+    )
+    images, labels = torch.randn(8, 3, 16, 16).to(memory_format=torch.channels_last), torch.arange(8)
+    found = []
+    for forward in (network, drawn):
+        network.zero_grad()
+        logits = forward(images)
+        torch.nn.functional.cross_entropy(logits, labels).backward()
+        found.append((logits, convolutions[0].weight.grad))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-4, atol=1e-6)
+    assert found[0][1].abs().max() > 0
+
+
+def test_global_pool_is_the_mean_over_the_pixels() -> None:
+    images = torch.arange(2 * 3 * 4 * 6, dtype=torch.float32).view(2, 3, 4, 6).requires_grad_()
+    pooled = GlobalPool()(images)
+    torch.testing.assert_close(pooled, images.mean(dim=(2, 3), keepdim=True))
+    assert pooled[0, 0, 0, 0] == 11.5  # the mean of 0 to 23
+    pooled.sum().backward()
+    assert images.grad is not None and bool((images.grad == 1 / 24).all())
