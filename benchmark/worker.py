@@ -36,6 +36,7 @@ from benchmark.store import MODEL, PHASES, RunStore, Status
 from benchmark.system_metrics import SystemSampler
 from benchmark.tasks import task_of
 from benchmark.tasks.base import Task
+from benchmark.training.checkpoint_writer import settle_all
 from benchmark.training.context import RunContext
 from benchmark.training.devices import resolve_device
 from benchmark.training.oracle import LEDGER, Oracle
@@ -86,6 +87,8 @@ def execute(key: str, options: WorkerOptions, on_event: Event) -> Outcome:
                         return outcome("failed", f"no space left below {options.runs}; free some and give the same command again")
                     store.fail(key, error, traceback.format_exc())
                     return outcome("failed", _one_line(error))
+                finally:
+                    settle_all()
     except (BusyError, LeaseLostError) as error:
         return outcome("busy", str(error))
     except Exception as error:  # before the lease, or a disk that cannot even take error.json
@@ -160,9 +163,18 @@ def _run(
     result["oracle"] = sorted(name for name, count in run.oracle.used.items() if count)
     # a method that diverged may lack what its diagnostics read
     result["diagnostics"] = {name: float(value) for name, value in method.diagnostics().items()} if predictions else {}
+    result["cost"] = _cost(time.perf_counter() - clock, run, observer, sampler, training)
+    run.settle()  # the commit removes the checkpoints, and none may come after it
+    lease.check()
+    store.commit(key, result | {"host": host(device), "started": begun, "finished": _now()})
+    return result["status"], result["reason"] or ""
+
+
+def _cost(seconds: float, run: RunContext, observer: RunObserver, sampler: SystemSampler, training: TrainingData) -> dict[str, Any]:
+    """What the run took; ``seconds`` those of this attempt."""
     train_seconds = sum(line["seconds"] for line in observer.lines)
-    result["cost"] = {
-        "seconds": time.perf_counter() - clock + observer.earlier_seconds,
+    return {
+        "seconds": seconds + observer.earlier_seconds,
         "train_seconds": train_seconds,
         "samples_per_second": run.trained_samples / train_seconds if train_seconds else None,
         "peak_memory_mb": sampler.peak_memory_mb,
@@ -170,9 +182,6 @@ def _run(
         "parameters": run.parameters,
         "trained_epochs": run.trained_samples / training.n,
     }
-    lease.check()
-    store.commit(key, result | {"host": host(device), "started": begun, "finished": _now()})
-    return result["status"], result["reason"] or ""
 
 
 def _context(
