@@ -30,6 +30,7 @@ from benchmark.training.backbones import Network
 from benchmark.training.checkpoint_writer import CheckpointWriter, wait_for
 from benchmark.training.history import SampleHistory
 from benchmark.training.loader import batch_bounds
+from benchmark.training.micro_batch import Pieces
 from benchmark.training.networks import Networks
 from benchmark.training.oracle import Oracle
 
@@ -107,6 +108,7 @@ class RunContext:
         shared: where finished phases lie that other runs may need too; None shares none.
         identity: text that two runs have in common if and only if the same phase comes out the same in both.
         task: the kind of labels: networks, augmentation. Classification by default.
+        pieces: how batches are cut that do not fit into memory; not at all by default.
     """
 
     def __init__(
@@ -124,13 +126,15 @@ class RunContext:
         shared: Path | None = None,
         identity: str = "",
         task: Task | None = None,
+        pieces: Pieces | None = None,
     ) -> None:
         self._data, self.protocol, self.seed, self.device, self.oracle = data, protocol, seed, device, oracle
         self._augmenter: Augmenter | FeatureScaler
         self._strong: Augmenter | FeatureScaler
         self._task = task or task_of("classification")
         self._augmenter, self._strong = self._task.augmenters(protocol, augmentation, data.images)
-        self._evaluation_batch = self._task.evaluation_batch(data, device)
+        self._pieces = pieces or Pieces()
+        self._evaluation_batch = self._pieces.of_evaluation(self._task.evaluation_batch(data, device), protocol.batch_size)
         self._folder, self._checkpoint_seconds, self._code = folder, checkpoint_seconds, code
         self._writer = CheckpointWriter()
         self._shared, self._identity = shared, identity
@@ -179,6 +183,7 @@ class RunContext:
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(derive_seed("weights", self.seed, name, position))
                 network = self._task.network(self.protocol, self._data, bf16=self._bf16, **design)
+            self._pieces.apply(network)
             modules.append(cast(Network, network.to(self.device)))
         built = Networks(modules, self.protocol, lr_scale=lr_scale * self._phase.lr_scale)
         self.parameters = max(self.parameters, built.parameter_count())
