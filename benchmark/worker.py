@@ -192,6 +192,7 @@ def _cost(
         "samples_per_second": run.trained_samples / train_seconds if train_seconds else None,
         "peak_memory_mb": sampler.peak_memory_mb,
         "gpu_peak_memory_mb": sampler.gpu_peak_memory_mb(),
+        **(sampler.gpu_use() if run.device.type == "cuda" else {}),
         "parameters": run.parameters,
         "trained_epochs": run.trained_samples / training.n,
         "micro_batch": pieces.size,
