@@ -208,6 +208,7 @@ def tiny_run(
     method.run, method.data = run, data
     method.setup(data, run)
     networks = method.fit(data, run)
+    run.settle()
     networks.train(False)
     forecasts = run.final_forecasts() if cls.task == "bags" else {"": run.predict(lambda images: method.predict(networks, images))}
     judgements = {"label_quality": method.label_quality(), "suspects": method.suspects(), "corrected_labels": method.corrected_labels()}

@@ -45,6 +45,19 @@ def gpus() -> list[Gpu]:
     return [Gpu(line[0], *map(_number, line[1:])) for line in lines if len(line) == 4]
 
 
+def gpu_percent(uuid: str) -> float | None:
+    """How busy one GPU is, all its processes together; None where ``nvidia-smi`` does not tell (no driver, a slice of a card)."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    command = [program, "-i", uuid, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=NVIDIA_SMI_S, check=True).stdout  # noqa: S603
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return _number(answer.strip())
+
+
 def _number(text: str) -> float | None:
     """``12`` → 12.0; ``[N/A]``, of a GPU in slices (MIG), → None."""
     try:
@@ -68,6 +81,8 @@ class SystemSampler:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="system-sampler", daemon=True)
         self.peak_memory_mb = 0.0
+        self._busy: list[float] = []  # percent, of all samples
+        self._asks_again = 0.0  # the moment from which nvidia-smi may be asked again
 
     def __enter__(self) -> SystemSampler:
         self._process.cpu_percent()  # the first call starts the clock
@@ -75,23 +90,28 @@ class SystemSampler:
             import torch
 
             torch.cuda.reset_peak_memory_stats(self._device)
-        self.sample()
+        self._sample_memory()
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join()
-        self.sample()
+        self._sample_memory()
 
     def sample(self) -> dict[str, Any]:
         """Take one sample now."""
-        memory = self._process.memory_info().rss / MEGABYTE
-        self.peak_memory_mb = max(self.peak_memory_mb, memory)
+        memory = self._sample_memory()
         line: dict[str, Any] = {"time": time.time(), "cpu_percent": self._process.cpu_percent(), "memory_mb": round(memory, 1)}
         if self._device.startswith("cuda"):
             line |= self._gpu()
         return line
+
+    def _sample_memory(self) -> float:
+        """What the process holds now in MB, remembered if it is the most so far; at once, while nvidia-smi may take a second."""
+        memory = self._process.memory_info().rss / MEGABYTE
+        self.peak_memory_mb = max(self.peak_memory_mb, memory)
+        return memory
 
     def gpu_peak_memory_mb(self) -> float | None:
         """Peak of the memory that torch allocated on the GPU since the start; None on a CPU."""
@@ -104,10 +124,36 @@ class SystemSampler:
     def _gpu(self) -> dict[str, Any]:
         import torch
 
-        line: dict[str, Any] = {"gpu_memory_mb": round(torch.cuda.memory_allocated(self._device) / MEGABYTE, 1)}
-        with contextlib.suppress(Exception):  # without nvidia-ml-py, or where the driver does not tell
-            line["gpu_percent"] = torch.cuda.utilization(self._device)
+        line: dict[str, Any] = {
+            "gpu_memory_mb": round(torch.cuda.memory_allocated(self._device) / MEGABYTE, 1),
+            "gpu_peak_memory_mb": round(torch.cuda.max_memory_allocated(self._device) / MEGABYTE, 1),
+        }
+        percent = self._gpu_percent()
+        if percent is not None:
+            line["gpu_percent"] = percent
+            self._busy.append(percent)
         return line
+
+    def gpu_use(self) -> dict[str, float | None]:
+        """Mean and highest utilisation of the card in percent, other processes' included; None where nobody tells."""
+        mean = sum(self._busy) / len(self._busy) if self._busy else None
+        return {"gpu_percent_mean": mean, "gpu_percent_peak": max(self._busy, default=None)}
+
+    def _gpu_percent(self) -> float | None:
+        """From nvidia-ml-py where that is installed, else from nvidia-smi by the card's UUID: CUDA_VISIBLE_DEVICES hides and reorders."""
+        import torch
+
+        with contextlib.suppress(Exception):  # without nvidia-ml-py, or where the driver does not tell
+            return float(torch.cuda.utilization(self._device))
+        begun = time.monotonic()
+        if begun < self._asks_again:
+            return None
+        percent = None
+        with contextlib.suppress(RuntimeError, AssertionError, AttributeError):  # a card that is gone, or an older torch
+            percent = gpu_percent(f"GPU-{torch.cuda.get_device_properties(self._device).uuid}")
+        took = time.monotonic() - begun
+        self._asks_again = float("inf") if percent is None else begun + 20 * took  # at most a twentieth of the time
+        return percent
 
     def _loop(self) -> None:
         while not self._stop.wait(self._interval):

@@ -28,6 +28,7 @@ from benchmark.files import atomic_open, default_data_root
 from benchmark.host import host
 from benchmark.lease import BusyError, Lease
 from benchmark.observer import RunObserver
+from benchmark.out_of_memory import within_memory
 from benchmark.prepare import PreparedData, prepare
 from benchmark.registry import Registry
 from benchmark.resolve import instantiate_method
@@ -36,8 +37,10 @@ from benchmark.store import MODEL, PHASES, RunStore, Status
 from benchmark.system_metrics import SystemSampler
 from benchmark.tasks import task_of
 from benchmark.tasks.base import Task
+from benchmark.training.checkpoint_writer import settle_all
 from benchmark.training.context import RunContext
 from benchmark.training.devices import keep_freed_memory, resolve_device
+from benchmark.training.micro_batch import Pieces
 from benchmark.training.oracle import LEDGER, Oracle
 
 logger = logging.getLogger(__name__)
@@ -78,7 +81,8 @@ def execute(key: str, options: WorkerOptions, on_event: Event) -> Outcome:
                 store.archive(key)  # stale, or failed before: put away here, under the lease, so that nobody's rerun is
             with _log_file(store.folder(key) / "log.txt"):
                 try:
-                    return outcome(*_run(spec, registry, store, options, on_event, lease, hashed))
+                    attempt = functools.partial(_run, spec, registry, store, options, on_event, lease, hashed)
+                    return outcome(*within_memory(attempt, spec.protocol.batch_size))
                 except LeaseLostError:
                     raise
                 except Exception as error:
@@ -87,6 +91,8 @@ def execute(key: str, options: WorkerOptions, on_event: Event) -> Outcome:
                         return outcome("failed", f"no space left below {options.runs}; free some and give the same command again")
                     store.fail(key, error, traceback.format_exc())
                     return outcome("failed", _one_line(error))
+                finally:
+                    settle_all()
     except (BusyError, LeaseLostError) as error:
         return outcome("busy", str(error))
     except Exception as error:  # before the lease, or a disk that cannot even take error.json
@@ -97,9 +103,17 @@ def execute(key: str, options: WorkerOptions, on_event: Event) -> Outcome:
 
 
 def _run(
-    spec: RunSpec, registry: Registry, store: RunStore, options: WorkerOptions, on_event: Event, lease: Lease, hashed: str
+    spec: RunSpec,
+    registry: Registry,
+    store: RunStore,
+    options: WorkerOptions,
+    on_event: Event,
+    lease: Lease,
+    hashed: str,
+    pieces: Pieces,
 ) -> tuple[str, str]:
-    """Train and commit; returns the outcome's status and message."""
+    """Train and commit; returns the outcome's status and message. Called again with smaller pieces if memory was short; it then goes on
+    from the checkpoints that the attempt before has left."""
     key, folder = spec.key(), store.folder(spec.key())
     device = resolve_device(options.device)
     torch.set_num_threads(options.threads)
@@ -132,7 +146,7 @@ def _run(
 
     clock = time.perf_counter()
     with SystemSampler(folder / "system.jsonl", str(device)) as sampler:
-        run, observer = _context(spec, task, prepared, training, options, device, folder, tick, hashed)
+        run, observer = _context(spec, task, prepared, training, options, device, folder, tick, hashed, pieces)
         method.run, method.data = run, training
         try:
             method.setup(training, run)
@@ -161,19 +175,29 @@ def _run(
     result["oracle"] = sorted(name for name, count in run.oracle.used.items() if count)
     # a method that diverged may lack what its diagnostics read
     result["diagnostics"] = {name: float(value) for name, value in method.diagnostics().items()} if predictions else {}
+    result["cost"] = _cost(time.perf_counter() - clock, run, observer, sampler, training, pieces)
+    run.settle()  # the commit removes the checkpoints, and none may come after it
+    lease.check()
+    store.commit(key, result | {"host": host(device), "started": begun, "finished": _now()})
+    return result["status"], result["reason"] or ""
+
+
+def _cost(
+    seconds: float, run: RunContext, observer: RunObserver, sampler: SystemSampler, training: TrainingData, pieces: Pieces
+) -> dict[str, Any]:
+    """What the run took; ``seconds`` those of this attempt."""
     train_seconds = sum(line["seconds"] for line in observer.lines)
-    result["cost"] = {
-        "seconds": time.perf_counter() - clock + observer.earlier_seconds,
+    return {
+        "seconds": seconds + observer.earlier_seconds,
         "train_seconds": train_seconds,
         "samples_per_second": run.trained_samples / train_seconds if train_seconds else None,
         "peak_memory_mb": sampler.peak_memory_mb,
         "gpu_peak_memory_mb": sampler.gpu_peak_memory_mb(),
+        **(sampler.gpu_use() if run.device.type == "cuda" else {}),
         "parameters": run.parameters,
         "trained_epochs": run.trained_samples / training.n,
+        "micro_batch": pieces.size,
     }
-    lease.check()
-    store.commit(key, result | {"host": host(device), "started": begun, "finished": _now()})
-    return result["status"], result["reason"] or ""
 
 
 def _context(
@@ -186,6 +210,7 @@ def _context(
     folder: Path,
     tick: Event,
     hashed: str,
+    pieces: Pieces,
 ) -> tuple[RunContext, RunObserver]:
     """The method's view of the run and the harness's."""
     wrong = prepared.wrong
@@ -203,8 +228,9 @@ def _context(
         checkpoint_seconds=options.checkpoint_seconds,
         code=hashed,
         shared=options.runs / PHASES,
-        identity=_beside_the_method(spec, device, options.threads),
+        identity=_beside_the_method(spec, device, options.threads, pieces),
         task=task,
+        pieces=pieces,
     )
     images = {part: task.part(prepared, part, device) for part in ("val", "test")}
     labels = {part: prepared.labels[part] for part in ("val", "test")}
@@ -215,10 +241,10 @@ def _context(
     return run, observer
 
 
-def _beside_the_method(spec: RunSpec, device: torch.device, threads: int) -> str:
+def _beside_the_method(spec: RunSpec, device: torch.device, threads: int, pieces: Pieces) -> str:
     """All that determines a run's numbers beside its method; two kinds of processors may round differently."""
     rest = {name: value for name, value in spec.to_dict().items() if name not in ("method", "labels")}
-    return canonical_json({**rest, "device": str(device), "threads": threads, "host": platform.node()})
+    return canonical_json({**rest, "device": str(device), "threads": threads, "host": platform.node(), "pieces": pieces.size})
 
 
 def _write_arrays(folder: Path, predictions: dict[str, np.ndarray], prepared: PreparedData, task: Task) -> None:

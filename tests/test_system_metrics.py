@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,55 @@ def test_a_driver_that_does_not_tell_costs_only_its_number(tmp_path: Path, gpu: 
     monkeypatch.setattr(torch.cuda, "utilization", missing)
     line = SystemSampler(tmp_path / "system.jsonl", "cuda").sample()
     assert line["gpu_memory_mb"] == 300 and "gpu_percent" not in line
+
+
+UUID = "c0ffee00-0000-4000-8000-000000000001"
+
+
+@pytest.fixture
+def without_nvml(monkeypatch: pytest.MonkeyPatch, gpu: None) -> None:
+    """torch cannot tell how busy the card is, but which one it is."""
+
+    def missing(device: str) -> int:
+        raise ModuleNotFoundError("nvidia-ml-py does not seem to be installed")
+
+    monkeypatch.setattr(torch.cuda, "utilization", missing)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: types.SimpleNamespace(uuid=UUID))
+
+
+def test_without_nvml_the_driver_is_asked_for_this_card(tmp_path: Path, without_nvml: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its UUID: with CUDA_VISIBLE_DEVICES=1 the process's card 0 is the driver's card 1."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    stand_in(tmp_path, monkeypatch, f'[ "$2" = GPU-{UUID} ] && echo 87')
+    sampler = SystemSampler(tmp_path / "system.jsonl", "cuda:0")
+    line = sampler.sample()
+    assert (line["gpu_percent"], line["gpu_memory_mb"], line["gpu_peak_memory_mb"]) == (87, 300, 500)
+    assert sampler.gpu_use() == {"gpu_percent_mean": 87, "gpu_percent_peak": 87}
+
+
+def test_mean_and_peak_of_a_card(tmp_path: Path, gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([10, 40, 100])
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: next(values))
+    sampler = SystemSampler(tmp_path / "system.jsonl", "cuda:0")
+    for _ in range(3):
+        sampler.sample()
+    assert sampler.gpu_use() == {"gpu_percent_mean": 50, "gpu_percent_peak": 100}
+
+
+def test_a_slow_driver_is_asked_less_often(tmp_path: Path, without_nvml: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path, monkeypatch, f"echo x >> {tmp_path}/asked; sleep 0.2; echo 50")
+    sampler = SystemSampler(tmp_path / "system.jsonl", "cuda:0")
+    assert [sampler.sample().get("gpu_percent") for _ in range(4)] == [50, None, None, None]
+    assert (tmp_path / "asked").read_text() == "x\n"
+
+
+@pytest.mark.parametrize("body", ["exit 9", "echo '[N/A]'"])
+def test_a_driver_that_refuses_is_not_asked_again(tmp_path: Path, without_nvml: None, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    stand_in(tmp_path, monkeypatch, f"echo x >> {tmp_path}/asked; {body}")
+    sampler = SystemSampler(tmp_path / "system.jsonl", "cuda:0")
+    assert [sampler.sample().get("gpu_percent") for _ in range(3)] == [None, None, None]
+    assert (tmp_path / "asked").read_text() == "x\n"
+    assert sampler.gpu_use() == {"gpu_percent_mean": None, "gpu_percent_peak": None}
 
 
 def test_on_a_cpu_there_is_no_gpu(tmp_path: Path) -> None:

@@ -418,6 +418,49 @@ def test_no_kill_between_lines_changes_a_number(bench: Bench, attempt: Callable[
     assert bench.names(key, "killed") == bench.names(key, "whole")
 
 
+SLOW_DISK = """
+from benchmark import files
+from benchmark.training import checkpoint
+import contextlib, time
+
+@contextlib.contextmanager
+def half(path):
+    with files.atomic_open(path) as file:
+        yield file
+        file.flush()
+        time.sleep(0.3)  # written in part, not yet in place
+
+checkpoint.atomic_open = half
+"""
+
+
+@pytest.mark.slow
+def test_no_kill_while_the_thread_writes_changes_a_number(
+    bench: Bench, attempt: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL while a checkpoint is half on the disk and the training has gone on."""
+    key = bench.register("coteaching", "whole")
+    assert bench.execute(key, "whole").status == "done"
+    bench.register("coteaching", "killed")
+    folder = bench.folder / "killed" / key
+    (bench.plugins / "slow_disk.py").write_text(SLOW_DISK)
+    monkeypatch.syspath_prepend(str(bench.plugins))
+    (bench.plugins / "sitecustomize.py").write_text("import slow_disk\n")
+
+    def while_written(count: int) -> Callable[[], bool]:
+        return lambda: len(read_lines(folder / "history.jsonl")) >= count and len(list(folder.rglob("*.pt.*.tmp"))) == 1
+
+    for count in (1, 2, 3):
+        attempt(bench.options("killed", checkpoint_seconds=1e-9), key, while_written(count))
+        assert RunStore(bench.folder / "killed").status(key, None) is Status.DEAD
+    assert list(folder.rglob("*.tmp"))  # it did come in the middle
+    assert attempt(bench.options("killed"), key, lambda: False) == "done"
+    assert numbers(bench.result(key, "killed")) == numbers(bench.result(key, "whole"))
+    one, two = arrays(bench.folder / "whole" / key), arrays(folder)
+    assert all(np.array_equal(one[name], two[name], equal_nan=one[name].dtype.kind == "f") for name in one)
+    assert bench.names(key, "killed") == bench.names(key, "whole")
+
+
 @pytest.mark.parametrize(
     ("method", "words"),
     [("coteaching:noise_rate=oracle", "noise_rate=oracle cannot be had"), ("alr:lnl=ce:budget=5", "people answer through relabel export")],

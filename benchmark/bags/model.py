@@ -35,7 +35,10 @@ class BagModel(BaseNetwork):
 
     Attributes:
         last_logits: (n, 2) of the latest forward pass with gradients, detached: 0 and the bags' logits.
+        refuses_pieces: why tiles do not pass in pieces of a batch, which counts bags; empty if they do.
     """
+
+    refuses_pieces = "a batch of bags is not cut: a bag may have any number of tiles; write --set protocol.batch_size=1 or use features"
 
     def __init__(self, encoder: Encoder, pooling: BagNetwork, *, bf16: bool = False) -> None:
         super().__init__(bf16=bf16)

@@ -32,6 +32,9 @@ Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, metavar="N", help="Runs at a time. Default: one a core, one a GPU.", show_default=False)
 ]
 Gpus = Annotated[str, typer.Option("--gpus", metavar="IDS", help="GPUs to deal the jobs over, e.g. 0,1.")]
+PerGpu = Annotated[
+    int | None, typer.Option("--per-gpu", metavar="N", help="Runs at a time on each GPU of --gpus. Default: one.", show_default=False)
+]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu or cuda[:i].")]
 Threads = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="CPU threads of one run; another number rounds otherwise.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", min=1, metavar="SECONDS", help="Limit for one run.")]
@@ -80,6 +83,7 @@ class Conditions:
     quiet: bool
     engine: EngineChoice = field(default_factory=EngineChoice)
     keep_model: bool = False
+    per_gpu: int | None = None
 
     def __post_init__(self) -> None:
         from benchmark.driver import STALE_POLICIES
@@ -87,6 +91,7 @@ class Conditions:
         opt.check_choice("--format", self.fmt, opt.FORMATS)
         opt.check_choice("--stale", self.stale, STALE_POLICIES)
         _ = self.gpu_ids, self.worker  # refuse what they cannot be made of
+        self.engine.check_per_gpu(self.per_gpu, self.gpu_ids, self.jobs)
         self.engine.check(self.jobs, self.gpu_ids, self.device, self.timeout)
 
     @property
@@ -111,6 +116,7 @@ def conditions_of(
     runs: opt.Runs = Path("runs"),
     jobs: Jobs = None,
     gpus: Gpus = "",
+    per_gpu: PerGpu = None,
     device: Device = "auto",
     threads: Threads = 1,
     timeout: Timeout = None,
@@ -133,7 +139,7 @@ def conditions_of(
 
     place = EngineChoice(engine, address, gpus_per_run, parse_slurm(slurm or ()))
     how = (tracking_uri, no_tracking, stale, retry_failed, dry_run, fmt, quiet, place)
-    return Conditions(runs, jobs, gpus, device, threads, timeout, plugin, data_root, *how)
+    return Conditions(runs, jobs, gpus, device, threads, timeout, plugin, data_root, *how, per_gpu=per_gpu)
 
 
 def takes_conditions(command: Callable[..., int]) -> Callable[..., int]:
@@ -358,8 +364,8 @@ def _jobs(pending: int, conditions: Conditions) -> int:
     from benchmark.engines import available_cores
 
     gpus, device = conditions.gpu_ids, conditions.device
-    if conditions.jobs:
-        return conditions.jobs
+    if conditions.jobs or conditions.per_gpu:
+        return conditions.jobs or (conditions.per_gpu or 1) * len(gpus)
     if conditions.engine.elsewhere:
         return 0
     if conditions.engine.name == "serial":

@@ -88,6 +88,23 @@ class EngineChoice:
         if name == "slurm" and timeout is not None:
             raise BenchmarkError("--timeout with --engine slurm: SLURM has limits of its own; write --slurm time=MINUTES")
 
+    def check_per_gpu(self, per_gpu: int | None, gpus: Sequence[str], jobs: int | None) -> None:
+        """Refuse a number of runs a GPU that cannot be kept; BenchmarkError says what to write in its place."""
+        if per_gpu is None:
+            return
+        if per_gpu < 1:
+            raise BenchmarkError(f"--per-gpu {per_gpu}: at least 1 run on each GPU")
+        if self.elsewhere:
+            instead = f"--gpus-per-run {1 / per_gpu:g}" if self.name == "ray" else "--slurm gpus_per_node=1, one run a task"
+            raise BenchmarkError(f"--per-gpu counts runs on GPUs of this machine and is no option of --engine {self.name}; write {instead}")
+        if not gpus:
+            raise BenchmarkError(f"--per-gpu {per_gpu} needs the GPUs to run on; write --gpus 0 --per-gpu {per_gpu}")
+        if jobs is not None and jobs != per_gpu * len(gpus):
+            total = per_gpu * len(gpus)
+            raise BenchmarkError(
+                f"--per-gpu {per_gpu} on {len(gpus)} GPUs is {total} runs at a time, --jobs {jobs} says otherwise; give one of them"
+            )
+
 
 def parse_slurm(texts: Sequence[str]) -> dict[str, Any]:
     """``partition=gpu``, ``time=240``, … as parameters for submitit, with its types.

@@ -19,6 +19,7 @@ from typing import Any
 from benchmark.engines.base import Job, OnEvent, Outcome, WorkerOptions
 from benchmark.engines.process import WorkerEnded, WorkerProcess
 from benchmark.errors import BenchmarkError
+from benchmark.training.names import RUNS_PER_GPU
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,9 @@ class LocalEngine:
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONFAULTHANDLER": "1"}
         environment["PYTHONPATH"] = os.pathsep.join(paths)
         if self.gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = self.gpus[number % len(self.gpus)]
+            place = number % len(self.gpus)
+            environment["CUDA_VISIBLE_DEVICES"] = self.gpus[place]
+            environment[RUNS_PER_GPU] = str(len(range(place, self.slots, len(self.gpus))))
         return environment
 
     def log_path(self, number: int) -> Path:

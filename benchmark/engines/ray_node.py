@@ -25,6 +25,7 @@ from benchmark.engines.parcel import Files, pack_run, unpack_plugins
 from benchmark.files import atomic_write_text
 from benchmark.registry import ENVIRONMENT
 from benchmark.store import SPEC
+from benchmark.training.names import RUNS_PER_GPU
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +120,7 @@ class _Home:
         plugins = unpack_plugins(order.plugins, self.folder / "plugins")
         self.options = dataclasses.replace(WorkerOptions.from_dict(order.options), runs=runs, plugins=plugins)
         seen = () if order.gpus else ("",)  # no GPU, whatever this process sees
+        os.environ[RUNS_PER_GPU] = str(int(1 / order.gpus)) if 0 < order.gpus < 1 else "1"
         self.engine = LocalEngine(self.options, 1, seen, order.command or WORKER)
         atexit.register(self.close)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from benchmark.errors import BenchmarkError, unknown_name
 from benchmark.training.backbones import BaseNetwork
+from benchmark.training.micro_batch import in_pieces
 from benchmark.training.names import MASK_BACKBONES, UNET
 
 DECODER = (128, 64, 48, 32, 24)
@@ -55,6 +56,10 @@ class SegmentationNetwork(BaseNetwork):
         height, width = images.shape[2:]
         if self.training:
             self.check_batches(len(images), height, width)
+        return in_pieces(self, self._with_features, images, self.micro_batch)
+
+    def _with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = images.shape[2:]
         below, right = -height % self.multiple, -width % self.multiple
         if below or right:
             images = F.pad(images, (0, right, 0, below), mode="replicate")

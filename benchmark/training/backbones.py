@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.errors import BenchmarkError, unknown_name
+from benchmark.training.micro_batch import in_pieces
 from benchmark.training.names import BACKBONES
 
 _SMALLEST = {"cnn_small": 8, "cnn9": 28}
@@ -24,11 +25,13 @@ class BaseNetwork(nn.Module):
         last_logits: logits of the latest forward pass with gradients, detached; the sample history reads them.
         memo: while :func:`remembering`, the latest batch and its logits.
         bf16: whether the forward pass runs under bfloat16 autocast; losses are computed in float32.
+        micro_batch: with gradients, more images than these pass in pieces; see :func:`benchmark.training.micro_batch.in_pieces`.
     """
 
     def __init__(self, *, bf16: bool = False) -> None:
         super().__init__()
         self.bf16 = bf16
+        self.micro_batch: int | None = None
         self.last_logits: Tensor | None = None
         self.memo: tuple[Tensor, Tensor] | tuple[()] | None = None
 
@@ -70,6 +73,9 @@ class Network(BaseNetwork):
 
     def features(self, images: Tensor) -> Tensor:
         """(B, width) float32 features of normalised (B, C, H, W) images, or of (B, D) frozen features."""
+        return in_pieces(self, self._features, images, self.micro_batch)
+
+    def _features(self, images: Tensor) -> Tensor:
         if images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)  # close to twice as fast as (N, C, H, W) order on a CPU
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):

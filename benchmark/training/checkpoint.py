@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import random
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 import torch
 
 from benchmark.errors import BenchmarkError
-from benchmark.files import atomic_write_bytes
+from benchmark.files import atomic_open
 
 
 def save(path: Path, payload: dict[str, Any]) -> None:
@@ -20,9 +20,35 @@ def save(path: Path, payload: dict[str, Any]) -> None:
     Raises:
         BenchmarkError: something else is in it, which :func:`load` would refuse to read.
     """
-    buffer = io.BytesIO()
-    torch.save(_plain(payload, "checkpoint"), buffer)
-    atomic_write_bytes(path, buffer.getvalue())
+    write(path, plain(payload, "checkpoint"))
+
+
+def write(path: Path, payload: dict[str, Any]) -> None:
+    """:func:`save` of what :func:`plain` has passed; OSError if the disk does not take it."""
+    with atomic_open(path) as file:
+        sink = _Sink(file)
+        try:
+            torch.save(payload, cast(IO[bytes], sink))
+        except RuntimeError:
+            if sink.error is not None:  # torch says "unexpected pos" of a full disk
+                raise sink.error from None
+            raise
+
+
+class _Sink(io.RawIOBase):
+    """A file that remembers why it could not be written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Pass it on."""
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any] | None:
@@ -36,15 +62,19 @@ def load(path: Path, device: torch.device) -> dict[str, Any] | None:
     return payload if isinstance(payload, dict) else None
 
 
-def _plain(value: Any, where: str) -> Any:
-    """The same value with numpy's scalars as Python's; an untouched container is returned as it is."""
+def plain(value: Any, where: str) -> Any:
+    """The same value with numpy's scalars as Python's; an untouched container is returned as it is.
+
+    Raises:
+        BenchmarkError: something else than :func:`load` reads; ``where`` begins its name.
+    """
     if value is None or isinstance(value, torch.Tensor) or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, dict):
-        items = {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
+        items = {key: plain(item, f"{where}.{key}") for key, item in value.items()}
         return value if all(items[key] is item for key, item in value.items()) else items
     if type(value) in (list, tuple):
-        return type(value)(_plain(item, f"{where}[{position}]") for position, item in enumerate(value))
+        return type(value)(plain(item, f"{where}[{position}]") for position, item in enumerate(value))
     if isinstance(value, np.generic):
         return value.item()
     raise BenchmarkError(f"{where} is a {type(value).__name__}; checkpoints keep tensors, numbers, strings, lists and dictionaries only")

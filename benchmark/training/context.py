@@ -27,8 +27,10 @@ from benchmark.tasks.base import Task
 from benchmark.training import checkpoint
 from benchmark.training.augment import Augmenter, FeatureScaler
 from benchmark.training.backbones import Network
+from benchmark.training.checkpoint_writer import CheckpointWriter, wait_for
 from benchmark.training.history import SampleHistory
 from benchmark.training.loader import batch_bounds
+from benchmark.training.micro_batch import Pieces
 from benchmark.training.networks import Networks
 from benchmark.training.oracle import Oracle
 
@@ -101,11 +103,12 @@ class RunContext:
     Args:
         augmentation: what ``auto`` means for the data.
         folder: where checkpoints go; None keeps none.
-        checkpoint_seconds: least time between two checkpoints of a stage.
+        checkpoint_seconds: least time between two checkpoints of a stage; 0 writes one after every epoch and waits for the one before.
         code: hash of the code that determines the numbers; a checkpoint by other code is not resumed.
         shared: where finished phases lie that other runs may need too; None shares none.
         identity: text that two runs have in common if and only if the same phase comes out the same in both.
         task: the kind of labels: networks, augmentation. Classification by default.
+        pieces: how batches are cut that do not fit into memory; not at all by default.
     """
 
     def __init__(
@@ -123,14 +126,17 @@ class RunContext:
         shared: Path | None = None,
         identity: str = "",
         task: Task | None = None,
+        pieces: Pieces | None = None,
     ) -> None:
         self._data, self.protocol, self.seed, self.device, self.oracle = data, protocol, seed, device, oracle
         self._augmenter: Augmenter | FeatureScaler
         self._strong: Augmenter | FeatureScaler
         self._task = task or task_of("classification")
         self._augmenter, self._strong = self._task.augmenters(protocol, augmentation, data.images)
-        self._evaluation_batch = self._task.evaluation_batch(data, device)
+        self._pieces = pieces or Pieces()
+        self._evaluation_batch = self._pieces.of_evaluation(self._task.evaluation_batch(data, device), protocol.batch_size)
         self._folder, self._checkpoint_seconds, self._code = folder, checkpoint_seconds, code
+        self._writer = CheckpointWriter()
         self._shared, self._identity = shared, identity
         self._observer: Observer | None = None
         self._bf16 = protocol.precision == "bf16" or (
@@ -153,6 +159,14 @@ class RunContext:
         """Attach the harness's side: it is told of every epoch and saved with every checkpoint."""
         self._observer = observer
 
+    def settle(self) -> None:
+        """Wait until every checkpoint is on disk: before anything that needs them there, or gone, and at the end of the run.
+
+        Raises:
+            OSError: the last one could not be written.
+        """
+        self._writer.settle()
+
     # ----------------------------------------------------------------------------------------------- parts
 
     def networks(self, count: int = 1, *, name: str = "train", lr_scale: float = 1.0, **design: Any) -> Networks:
@@ -169,6 +183,7 @@ class RunContext:
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(derive_seed("weights", self.seed, name, position))
                 network = self._task.network(self.protocol, self._data, bf16=self._bf16, **design)
+            self._pieces.apply(network)
             modules.append(cast(Network, network.to(self.device)))
         built = Networks(modules, self.protocol, lr_scale=lr_scale * self._phase.lr_scale)
         self.parameters = max(self.parameters, built.parameter_count())
@@ -275,7 +290,8 @@ class RunContext:
                 networks.train(False)
                 watcher.after_epoch(networks, line)
             last = epoch + 1 == total
-            if last or time.monotonic() - saved >= self._checkpoint_seconds:
+            due = time.monotonic() - saved >= self._checkpoint_seconds and not (self._checkpoint_seconds and self._writer.busy)
+            if last or due:
                 self._save(name, networks, state, epoch + 1, finished=last)
                 saved = time.monotonic()
         networks.train(False)
@@ -423,14 +439,15 @@ class RunContext:
             "oracle": self.oracle.state_dict(),
             "watcher": None if self._phase.watcher is None else self._phase.watcher.state_dict(),
         }
-        checkpoint.save(path, payload)
-        if finished and self._phase.shared is not None:
-            share(path, self._phase.shared / path.name)
+        shared = self._phase.shared / path.name if finished and self._phase.shared is not None else None
+        self._writer.submit(path, payload, None if shared is None else lambda: share(path, shared))
 
     def _resume(self, stage: str, networks: Networks, state: Any) -> int:
         """Restore the latest checkpoint of a stage; returns the number of its epochs that are done."""
         shared = None if self._phase.shared is None else self._phase.shared / f"{stage}.pt"
         for path in (self._path(stage, finished=True), shared, self._path(stage, finished=False)):
+            if path is not None:
+                wait_for(path)
             payload = None if path is None else checkpoint.load(path, self.device)
             if payload is None or payload.get("stage") != stage:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import resource
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data.rows import ImageRows
+from benchmark.training.names import RUNS_PER_GPU
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +78,12 @@ def to_tensor(images: np.ndarray, device: torch.device) -> Tensor:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a new tensor may take on a device: what is free, within the limits set on this process and its group."""
+    """Bytes that a new tensor may take on a device: what is free, within the limits set on this process and its group.
+
+    Of a GPU that several runs share each takes its part: those that start at the same moment all find it empty.
+    """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        return int(torch.cuda.mem_get_info(device)[0]) // runs_per_gpu()
     free = [int(psutil.virtual_memory().available)]
     for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
         soft = resource.getrlimit(limit)[0]
@@ -88,3 +93,9 @@ def free_memory(device: torch.device) -> int:
     with contextlib.suppress(OSError, ValueError):  # no such group, or "max"
         free.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
     return max(0, min(free))
+
+
+def runs_per_gpu() -> int:
+    """How many processes share this one's GPU, as the local engine has told; 1 if nobody has."""
+    told = os.environ.get(RUNS_PER_GPU, "")
+    return max(1, int(told)) if told.isdecimal() else 1

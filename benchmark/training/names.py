@@ -40,3 +40,6 @@ AUGMENTATIONS: dict[str, str] = {
     "color": "brightness, contrast and saturation by up to 10 %",
 }
 """Augmentation → one line about it."""
+
+RUNS_PER_GPU = "BENCHMARK_RUNS_PER_GPU"
+"""Environment variable: how many processes of the local engine share this process's GPU."""

@@ -346,6 +346,15 @@ def test_this_machines_gpus_say_nothing_of_runs_elsewhere(
     assert camp._device_name(conditions(tmp_path, monkeypatch, engine, device, **choice)) == expected
 
 
+def test_runs_a_gpu_count_as_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: Registry, store: RunStore) -> None:
+    """For the engine and for the estimate of the wall time; --jobs that says the same may stand beside it."""
+    made = dataclasses.replace(conditions(tmp_path, monkeypatch, "auto"), gpus="0,1", per_gpu=3)
+    plan = driver.plan(registry, [named(spec(1)), named(spec(2))], store)
+    assert camp._jobs(2, made) == camp._slots(plan, made) == 6
+    assert camp._jobs(2, dataclasses.replace(made, jobs=6)) == 6
+    assert made.worker.device == "cuda"
+
+
 @pytest.mark.parametrize("engine", ["ray", "slurm"])
 def test_a_cluster_that_decides_how_many_run_is_costed_for_one_worker(
     registry: Registry, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], engine: str

@@ -9,6 +9,7 @@ import torch
 from benchmark.data import resize
 from benchmark.data.rows import ImageRows, sampled_digest
 from benchmark.training.images import MappedImages, free_memory, place
+from benchmark.training.names import RUNS_PER_GPU
 
 IMAGES = np.arange(6 * 2 * 4 * 3, dtype=np.uint8).reshape(6, 2, 4, 3)
 CPU = torch.device("cpu")
@@ -74,3 +75,13 @@ def test_features_keep_their_order() -> None:
 
 def test_free_memory_is_positive() -> None:
     assert free_memory(CPU) > 0
+
+
+@pytest.mark.parametrize(("told", "part"), [(None, 800), ("4", 200), ("0", 800), ("many", 800)])
+def test_runs_that_share_a_card_each_take_their_part(monkeypatch: pytest.MonkeyPatch, told: str | None, part: int) -> None:
+    """All of them start at the same moment and find it empty."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (800, 1000))
+    monkeypatch.delenv(RUNS_PER_GPU, raising=False)
+    if told is not None:
+        monkeypatch.setenv(RUNS_PER_GPU, told)
+    assert free_memory(torch.device("cuda")) == part

@@ -18,6 +18,7 @@ from benchmark.engines import local
 from benchmark.engines.local import LocalEngine
 from benchmark.errors import BenchmarkError
 from benchmark.store import RunStore, Status
+from benchmark.training.names import RUNS_PER_GPU
 from tests.waiting import gone, wait_for
 
 DRIVER = """
@@ -129,6 +130,8 @@ def test_gpus_and_threads_per_slot(bench: Any) -> None:
     engine = bench.local(3, ["4", "7"], threads=None)
     assert engine.slots == 3
     assert [engine.environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["4", "7", "4"]
+    assert [engine.environment(slot)[RUNS_PER_GPU] for slot in range(3)] == ["2", "1", "2"]
+    assert RUNS_PER_GPU not in bench.local(3).environment(0)
     list(engine.run(jobs, ignore))
     seen = [bench.began(job) for job in jobs]
     assert {gpu for _, gpu, *_ in seen} <= {"4", "7"}

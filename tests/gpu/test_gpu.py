@@ -25,6 +25,7 @@ from benchmark.registry import Registry
 from benchmark.spec import expand, protocol
 from benchmark.store import RunStore
 from benchmark.tasks import defaults_of, task_of
+from benchmark.training.checkpoint_writer import CheckpointWriter
 from benchmark.training.context import RunContext
 from benchmark.training.networks import MovingAverage
 from benchmark.training.oracle import Oracle
@@ -38,6 +39,7 @@ DATA = {
     "bags": ("tissue_slides:n=40:tiles=20:features=texture", "symmetric:0.1", 4),
 }
 """Task → data, noise and size of a batch."""
+LARGE = "digits:image_size=128:subset=0.3"
 
 
 def task_name(method: str) -> str:
@@ -66,6 +68,7 @@ def execute(folder: Path, method: str, device: str, **settings: Any) -> Path:
     """Train on digits, on small radiographs or on drawn slides; returns the run's folder."""
     task = task_name(method)
     dataset, noise, size = DATA[task]
+    dataset = settings.pop("dataset", dataset)
     changes = {"epochs": 4, "batch_size": size, **settings}
     (spec,) = expand(
         Registry(),
@@ -194,3 +197,33 @@ def test_a_run_resumes_on_the_gpu(tmp_path: Path) -> None:
             break
     resumed = RunContext(data, run.protocol, seed=0, device=run.device, oracle=run.oracle, folder=tmp_path, checkpoint_seconds=0.0)
     assert next(resumed.epochs("train", resumed.networks())) == 1
+
+
+def test_a_run_that_does_not_fit_is_done_in_pieces(tmp_path: Path) -> None:
+    """The card is lent in part: whole batches of 128 images of 128 px take more activations than that, a piece does not."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_reserved() + 0.7 * 2**30) / total))
+    try:
+        folder = execute(tmp_path, "ce", "cuda", epochs=1, batch_size=128, backbone="resnet18", precision="fp32", dataset=LARGE)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    cost = json.loads((folder / "result.json").read_text())["cost"]
+    assert cost["micro_batch"] is not None and cost["micro_batch"] < 128
+    assert cost["gpu_peak_memory_mb"] < 0.8 * 1024
+    assert "trying again with pieces of" in (folder / "log.txt").read_text()
+
+
+def test_a_checkpoint_is_of_its_moment(tmp_path: Path) -> None:
+    """Weights that change on the card right after the copy was asked for, before it is made."""
+    weights = torch.zeros(2**24, device="cuda")
+    writer = CheckpointWriter()
+    for _ in range(20):
+        weights.add_(1)
+    writer.submit(tmp_path / "x.pt", {"weights": weights})
+    for _ in range(20):
+        weights.add_(1)
+    writer.settle()
+    found = torch.load(tmp_path / "x.pt", weights_only=True)["weights"]
+    assert found.device.type == "cpu" and found.min() == found.max() == 20

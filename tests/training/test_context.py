@@ -91,6 +91,7 @@ def train(build: Build, folder: Path | None = None, kill_after: int | None = Non
     run.observe(watcher)
     method.setup(run._data, run)
     networks = method.fit(run._data, run)
+    run.settle()
     after = torch.tensor([torch.rand(()), random.random(), np.random.rand(), torch.rand((), generator=run.generator("own"))])
     weights = [value.clone() for value in networks[0].state_dict().values()]
     outputs = [method.predict(networks, run.predict(lambda x: x.flatten(1)).view(-1, *run._data.images.shape[1:]))]
@@ -213,6 +214,7 @@ def test_a_loss_that_is_not_finite_is_divergence(context: Build, tmp_path: Path,
             for batch in run.loader():
                 loss = F.cross_entropy(networks[0](batch.images), batch.labels)
                 run.step(networks, loss * bad if epoch == 1 else loss, len(batch))
+    run.settle()
     assert not (tmp_path / "stages").exists()
     assert torch.load(tmp_path / "last.pt", weights_only=True)["done"] == 1  # nothing of the bad epoch is kept
 
