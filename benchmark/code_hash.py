@@ -27,7 +27,7 @@ ALWAYS = tuple(f"benchmark.{name}" for name in ("api", "observer", "prepare", "t
 """Modules that every run goes through: what a method inherits, the data, the training, the epochs kept. Beside them, its task's module."""
 
 _NEUTRAL_NAMES = (
-    *("errors", "files", "grammar", "params", "registry", "resolve", "spec", "store", "code_hash", "metrics", "tasks"),
+    *("errors", "files", "grammar", "params", "registry", "resolve", "spec", "store", "code_hash", "metrics", "profiling", "tasks"),
     *("training.names", "data.options", "data.download", "data.transfer"),
 )
 NEUTRAL = frozenset(f"benchmark.{name}" for name in _NEUTRAL_NAMES)

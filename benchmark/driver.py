@@ -118,11 +118,16 @@ class Plan:
 
 @dataclass
 class CampaignResult:
-    """How every cell ended, by key; cells that were not reached are absent."""
+    """How every cell ended, by key; cells that were not reached are absent.
+
+    Attributes:
+        tracking_seconds: run key → seconds that its mirror took, where runs were profiled.
+    """
 
     plan: Plan
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     interrupted: bool = False
+    tracking_seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def finished(self) -> int:

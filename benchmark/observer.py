@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark import profiling
 from benchmark.files import append_line, atomic_write_text
 from benchmark.tasks.base import Task
 from benchmark.training.history import SampleHistory
@@ -59,6 +60,7 @@ class RunObserver:
         self._attached: dict[str, Tensor] = {}  # what the task keeps beside the forecasts of the latest epoch
         self.rounds: list[tuple[int, Tensor]] = []  # (labels paid for, (t, K)) of each round of an active method
 
+    @profiling.timed("evaluation")
     def after_epoch(self, line: dict[str, Any], predict: Evaluator | None, *, final: bool = True) -> None:
         """Complete, write and announce one line; evaluate where a predictor is given, and choose among epochs of the final stage."""
         line["time"] = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -70,6 +72,7 @@ class RunObserver:
         append_line(self._path, line)
         self._tick(line)
 
+    @profiling.timed("evaluation")
     def after_round(self, paid: int, predict: Evaluator) -> None:
         """Keep the test probabilities of the model that so many labels bought."""
         self.rounds.append((paid, self._task.kept(_kept(predict(self._images["test"])[""]), "round")))

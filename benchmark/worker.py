@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmark import metrics
+from benchmark import metrics, profiling
 from benchmark.api import Method, TrainingData
 from benchmark.clean import weights
 from benchmark.clean.design import check_keepable
@@ -79,7 +79,8 @@ def execute(key: str, options: WorkerOptions, on_event: Event) -> Outcome:
                     return outcome(result.get("status", "done"), str(result.get("reason") or ""))
             if store.result(key) is not None or store.error(key) is not None:
                 store.archive(key)  # stale, or failed before: put away here, under the lease, so that nobody's rerun is
-            with _log_file(store.folder(key) / "log.txt"):
+            recording = profiling.recording(options.profile, store.folder(key), time.monotonic() - started)
+            with _log_file(store.folder(key) / "log.txt"), recording:
                 try:
                     attempt = functools.partial(_run, spec, registry, store, options, on_event, lease, hashed)
                     return outcome(*within_memory(attempt, spec.protocol.batch_size))
@@ -115,7 +116,8 @@ def _run(
     """Train and commit; returns the outcome's status and message. Called again with smaller pieces if memory was short; it then goes on
     from the checkpoints that the attempt before has left."""
     key, folder = spec.key(), store.folder(spec.key())
-    device = resolve_device(options.device)
+    profiling.turn_to("preparation")
+    device = profiling.on_device(resolve_device(options.device))
     torch.set_num_threads(options.threads)
     begun = datetime.now(UTC).isoformat(timespec="seconds")
     on_event({"event": "start", "run_key": key, **spec.labels, "seed": spec.seed})
@@ -136,7 +138,7 @@ def _run(
     reason = method.supports(training)
     if reason is not None:
         result |= {"status": "skipped", "reason": reason, "oracle": [], "diagnostics": {}, "cost": {}}
-        store.commit(key, result | {"host": host(device), "started": begun, "finished": _now()})
+        _commit(store, spec, result, device, begun)
         return "skipped", reason
 
     def tick(line: dict[str, Any]) -> None:
@@ -149,8 +151,7 @@ def _run(
         run, observer = _context(spec, task, prepared, training, options, device, folder, tick, hashed, pieces)
         method.run, method.data = run, training
         try:
-            method.setup(training, run)
-            networks = method.fit(training, run)
+            networks = _fit(method, training, run)
             evaluated = observer.predictions()
             if not evaluated:
                 raise BenchmarkError(f"{method.name} evaluated no epoch; its last stage must pass predictor= to run.epochs()")
@@ -178,7 +179,7 @@ def _run(
     result["cost"] = _cost(time.perf_counter() - clock, run, observer, sampler, training, pieces)
     run.settle()  # the commit removes the checkpoints, and none may come after it
     lease.check()
-    store.commit(key, result | {"host": host(device), "started": begun, "finished": _now()})
+    _commit(store, spec, result, device, begun)
     return result["status"], result["reason"] or ""
 
 
@@ -198,6 +199,23 @@ def _cost(
         "trained_epochs": run.trained_samples / training.n,
         "micro_batch": pieces.size,
     }
+
+
+def _fit(method: Method, training: TrainingData, run: RunContext) -> Any:
+    """Train; returns the networks. What is done before is the preparation, what follows makes the result."""
+    profiling.turn_to("method")
+    try:
+        method.setup(training, run)
+        return method.fit(training, run)
+    finally:
+        profiling.turn_to("commit")
+
+
+def _commit(store: RunStore, spec: RunSpec, result: dict[str, Any], device: torch.device, begun: str) -> None:
+    """The profile, if one was asked for, then the result, which is the last file of a run."""
+    where = host(device)
+    profiling.write(run_key=spec.key(), labels=dict(spec.labels), seed=spec.seed, device=where["device"])
+    store.commit(spec.key(), result | {"host": where, "started": begun, "finished": _now()})
 
 
 def _context(

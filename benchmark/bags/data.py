@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchmark import profiling
 from benchmark.api import Batch, TrainingData
 from benchmark.bags.segments import bag_rows
 from benchmark.training.augment import Augmenter, FeatureScaler
@@ -86,6 +87,7 @@ class BagLoader:
         """Number of batches in a pass."""
         return math.ceil(len(self.indices) / self.batch_size)
 
+    @profiling.batches
     def __iter__(self) -> Iterator[BagBatch]:
         generator, device = self._generator(), self.data.labels.device
         order = torch.randperm(len(self.indices), generator=generator)

@@ -60,7 +60,8 @@ MOST_FAILURES = 10
 
 @dataclass(frozen=True)
 class Conditions:
-    """How the cells of a command are run, whatever they are; the options of the same names, and whether their networks are kept.
+    """How the cells of a command are run, whatever they are; the options of the same names, and whether their networks are kept
+    and their seconds are measured.
 
     Raises:
         BenchmarkError: a value that no run could use.
@@ -84,6 +85,7 @@ class Conditions:
     engine: EngineChoice = field(default_factory=EngineChoice)
     keep_model: bool = False
     per_gpu: int | None = None
+    profile: bool = False
 
     def __post_init__(self) -> None:
         from benchmark.driver import STALE_POLICIES
@@ -107,7 +109,7 @@ class Conditions:
         """What every worker is told."""
         with_gpu = self.gpu_ids or self.engine.with_gpu
         device = "cuda" if with_gpu and self.device == "auto" else self.device  # without its GPU it must not fall back to the CPU
-        more = {"timeout": self.timeout, "stale": self.stale, "keep_model": self.keep_model}
+        more = {"timeout": self.timeout, "stale": self.stale, "keep_model": self.keep_model, "profile": self.profile}
         return worker_options(self.runs, device, self.threads, self.data_root, self.plugins, **more)
 
 
@@ -234,7 +236,10 @@ def execute(plan: Plan, conditions: Conditions, told: set[str]) -> CampaignResul
         something = bool(plan.pending or plan.adopted)
         tracker = make_tracker(something and not conditions.no_tracking, conditions.tracking_uri, conditions.runs)
         with contextlib.closing(made) as engine:
-            return driver.execute(plan, engine, tracker, progress)
+            campaign = driver.execute(plan, engine, tracker, progress)
+    if conditions.profile:
+        campaign.tracking_seconds = dict(tracker.seconds)
+    return campaign
 
 
 def engine_for(pending: int, conditions: Conditions) -> RunningEngine:

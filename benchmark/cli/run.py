@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from benchmark.cli import campaign as camp
 from benchmark.cli import cells as grids
 from benchmark.cli import options as opt
 from benchmark.cli.output import aside, note, warnings_shown
+from benchmark.cli.profiles import Profile, check_profile, print_profiles
 from benchmark.errors import BenchmarkError
 from benchmark.tasks import TASKS
 
@@ -66,6 +68,7 @@ def run(
     baseline: RunBaseline = None,
     features: grids.Features = "",
     skip_bad: grids.SkipBad = False,
+    profile: Profile = False,
 ) -> int:
     """Run and compare methods × data × noise × seeds.
 
@@ -81,11 +84,14 @@ def run(
         "features": features,
         "skip_bad": skip_bad,
     }
+    conditions = dataclasses.replace(conditions, profile=profile)
     campaign, floor = carry_out(conditions, **asked, **chosen)
     if campaign is None:
         return 0
     if not campaign.interrupted:
         _print_results(campaign, floor, conditions.fmt)
+        if profile:
+            print_profiles(campaign, conditions.fmt)
     return camp.conclude(campaign, conditions)
 
 
@@ -125,6 +131,8 @@ def carry_out(
         cells = grid.cells(registry, compared, conditions.data_root)
     plan = camp.make_plan(registry, cells, conditions, told)
     camp.announce(plan, _product(plan, added), conditions)
+    if conditions.profile:
+        check_profile(plan)
     if conditions.dry_run:
         return None, floor
     camp.make_data_ready(plan, registry, conditions, told)

@@ -61,6 +61,7 @@ class WorkerOptions:
         plugins: more plugin files and folders.
         stale: what to do with a result by other code, ``rerun`` or ``keep``.
         keep_model: keep the final networks as model.safetensors; a finished run without them is run again.
+        profile: measure where the seconds of each run go; see :mod:`benchmark.profiling`.
         heartbeat_s, stale_s: of the leases.
     """
 
@@ -73,6 +74,7 @@ class WorkerOptions:
     plugins: tuple[str, ...] = ()
     stale: str = "rerun"
     keep_model: bool = False
+    profile: bool = False
     heartbeat_s: float = 15.0
     stale_s: float = 120.0
 

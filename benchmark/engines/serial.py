@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
+from benchmark import profiling
 from benchmark.engines.base import Execute, Job, OnEvent, Outcome, WorkerOptions, default_execute, execute_safely
 
 
@@ -22,7 +23,9 @@ class SerialEngine:
 
     def run(self, jobs: Sequence[Job], on_event: OnEvent) -> Iterator[Outcome]:
         """See :class:`benchmark.engines.base.Engine`."""
+        begun = time.perf_counter()
         execute = self._execute or default_execute()
+        profiling.ready_after(time.perf_counter() - begun)
         for job in jobs:
             yield execute_here(execute, job.key, self.options, on_event)
 

@@ -16,10 +16,12 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any, BinaryIO
 
+from benchmark import profiling
 from benchmark.engines.base import Execute, OnEvent, Outcome, WorkerOptions, default_execute, execute_safely
 
 logger = logging.getLogger(__name__)
@@ -68,6 +70,8 @@ def serve(stdin: BinaryIO, stdout: BinaryIO, execute: Execute) -> None:
     if first is None:
         return
     options = WorkerOptions.from_dict(first["options"])
+    if options.profile:
+        profiling.ready_after(_age())
     answer({"event": "ready", "pid": os.getpid()})
     while (request := requests.get()) is not None:
         with _warnings_sent(request["run_key"], send):
@@ -122,6 +126,13 @@ def _warnings_sent(key: str, send: OnEvent) -> Iterator[None]:
         yield
     finally:
         logger_of_all.removeHandler(handler)
+
+
+def _age() -> float:
+    """Seconds since this process was started."""
+    import psutil
+
+    return max(0.0, time.time() - psutil.Process().create_time())
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

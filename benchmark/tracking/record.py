@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 
 from benchmark.errors import BenchmarkError
 from benchmark.files import read_lines
+from benchmark.profiling.summary import FOLDER, PROFILE, read_profile
 from benchmark.spec import SWEEP, TUNED, PluginSpec, RunSpec, canonical_json, is_trial
 
 PARAM_LIMIT = 6000
@@ -28,7 +29,7 @@ SAMPLES_LIMIT = 5_000_000
 """Bytes above which samples.parquet stays in the run's folder only."""
 CUT = " … (cut)"
 
-_ARTIFACTS = ("spec.json", "result.json", "history.jsonl", "samples.parquet")
+_ARTIFACTS = ("spec.json", "result.json", "history.jsonl", "samples.parquet", f"{FOLDER}/{PROFILE}")
 _KINDS = ("method", "dataset", "noise")
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_\-. ]")
 
@@ -98,7 +99,7 @@ def read_record(folder: Path) -> RunRecord:
             started=started,
             finished=finished,
             params=_params(spec),
-            points=_unique([*_curves(folder, started), *_system(folder), *_final(result, finished)]),
+            points=_unique([*_curves(folder, started), *_system(folder), *_final(result, finished), *_profile(folder, finished)]),
             tags=_tags(result, spec, labels) | ({"named": _named(folder)} if is_trial(spec) else {}),
             dataset=_cut(labels["dataset"], 500),
             digest=_digest(spec["dataset"].get("fingerprint"), labels["dataset"]),
@@ -205,6 +206,13 @@ def _final(result: Mapping[str, Any], finished: int) -> Iterator[Point]:
     for group, values in groups.items():
         for name, value in _numbers(values or {}):
             yield Point(metric_name(group, name), value, finished, 0)
+
+
+def _profile(folder: Path, finished: int) -> Iterator[Point]:
+    """Where the seconds of a profiled run went; its trace stays in its folder."""
+    profile = read_profile(folder) or {}
+    for name, value in _numbers({name: profile.get(name) for name in ("parts", "samples_per_second")}):
+        yield Point(metric_name("profile", name.removeprefix("parts/")), value, finished, 0)
 
 
 def _numbers(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

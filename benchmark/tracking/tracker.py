@@ -8,6 +8,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -41,7 +42,14 @@ class Tracker(Protocol):
 
 
 class NullTracker:
-    """Tracks nothing: for ``--no-tracking``, and where MLflow is not installed."""
+    """Tracks nothing: for ``--no-tracking``, and where MLflow is not installed.
+
+    Attributes:
+        seconds: none.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
 
     def start(self, command: str, cells: int) -> None:
         """Do nothing."""
@@ -65,6 +73,9 @@ class MlflowTracker:
         uri: of the store; see :func:`store_uri` for None.
         runs: the runs folder.
         connect: opens the store; another one only in tests.
+
+    Attributes:
+        seconds: run key → how long its mirroring took, in the thread.
     """
 
     def __init__(self, uri: str | None, runs: Path, *, connect: Callable[[str, Path], MlflowStore] = MlflowStore) -> None:
@@ -72,6 +83,7 @@ class MlflowTracker:
         self._store: MlflowStore | None = None
         self._command: Command | None = None
         self._failed = False
+        self.seconds: dict[str, float] = {}
         self._folders: queue.SimpleQueue[Path | None] = queue.SimpleQueue()  # paths: a million of them are no burden
         self._awake, self._status = threading.Event(), "FAILED"
         self._thread: threading.Thread | None = None
@@ -139,7 +151,9 @@ class MlflowTracker:
         try:
             if not (folder / "result.json").is_file():
                 return
+            begun = time.perf_counter()
             record = read_record(folder)
+            reading = time.perf_counter() - begun
         except Exception as error:
             logger.warning("not mirrored to MLflow: %s", error if isinstance(error, BenchmarkError) else one_line(error))
             return
@@ -148,7 +162,9 @@ class MlflowTracker:
         if self._failed or store is None or command is None:  # finish() may have given up waiting meanwhile
             return
         try:
+            begun = time.perf_counter()
             store.mirror(record, command)
+            self.seconds[folder.name] = reading + time.perf_counter() - begun
         except Exception as error:  # whatever the network, a server, a database or a disk may raise
             self._give_up(error)
 
@@ -173,7 +189,7 @@ def is_installed() -> bool:
         return False
 
 
-def make_tracker(enabled: bool, uri: str | None, runs: Path) -> Tracker:
+def make_tracker(enabled: bool, uri: str | None, runs: Path) -> NullTracker | MlflowTracker:
     """The tracker of a command; one that tracks nothing if it is not wanted, or (logged) if MLflow is missing."""
     if not enabled:
         return NullTracker()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark import profiling
 from benchmark.errors import BenchmarkError, unknown_name
 from benchmark.training.images import CHUNK_BYTES, MappedImages
 from benchmark.training.names import AUGMENTATIONS
@@ -87,6 +88,7 @@ class Augmenter:
         self._columns = torch.arange(width, device=device).view(1, 1, width)
         self._luma = torch.tensor(_LUMA, device=device).view(1, 3, 1, 1)
 
+    @profiling.timed("augmentation")
     def draw(self, n: int, generator: torch.Generator) -> Draws:
         """The choices for n samples from a CPU generator; the same on every device."""
         geometry = color = holes = None
@@ -104,6 +106,7 @@ class Augmenter:
             holes = (torch.rand(n, 2, generator=generator) * sides).long()
         return Draws(geometry, color, holes)
 
+    @profiling.timed("augmentation")
     def __call__(self, images: Tensor, draws: Draws | None = None) -> Tensor:
         """Augment (where draws are given) and normalise (B, C, H, W) uint8 images."""
         if draws is not None and draws.geometry is not None:
@@ -174,6 +177,7 @@ class FeatureScaler:
         self.scale, self.bias, self.strong = scale, bias, strong
         self._columns = torch.arange(len(scale), device=scale.device)
 
+    @profiling.timed("augmentation")
     def draw(self, n: int, generator: torch.Generator) -> Draws:
         """The choices for n samples from a CPU generator: none in a weak view."""
         return Draws(holes=torch.randint(1, 2**31, (n, 1), generator=generator)) if self.strong else Draws()
@@ -182,6 +186,7 @@ class FeatureScaler:
         """The features scaled and their labels."""
         return self(features, draws), labels
 
+    @profiling.timed("augmentation")
     def __call__(self, features: Tensor, draws: Draws | None = None) -> Tensor:
         """Normalise (B, D) float32 features; leave some out where draws say so (the others are scaled up, as dropout does)."""
         features = features * self.scale + self.bias

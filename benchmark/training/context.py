@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark import profiling
 from benchmark.api import Method, TrainingData
 from benchmark.errors import BenchmarkError, DivergedError
 from benchmark.files import share
@@ -185,6 +186,7 @@ class RunContext:
                 network = self._task.network(self.protocol, self._data, bf16=self._bf16, **design)
             self._pieces.apply(network)
             modules.append(cast(Network, network.to(self.device)))
+        profiling.watch(modules)
         built = Networks(modules, self.protocol, lr_scale=lr_scale * self._phase.lr_scale)
         self.parameters = max(self.parameters, built.parameter_count())
         return built
@@ -206,6 +208,7 @@ class RunContext:
         augmenters = [{"weak": self._augmenter, "strong": self._strong}[view] for view in views]
         return self._task.loader(self._data, indices, labels, self.protocol.batch_size, augmenters, self._pass_generator)
 
+    @profiling.timed("data")
     def views(self, indices: Tensor, generator: torch.Generator, views: Sequence[str] = ("weak",)) -> tuple[Tensor, ...]:
         """Augmented, normalised images that a method picks itself, once under each of the views; see :meth:`loader`.
 
@@ -269,6 +272,9 @@ class RunContext:
             self.history.make_room(total)
         first = self._resume(name, networks, state)
         saved = time.monotonic()
+        steps = (total - first) * math.ceil(self._data.n / self.protocol.batch_size)
+        final = predictor is not None and not self._phase.name
+        profiling.stage_begins(name, first=first, epochs=total, steps=steps, final=final)
         for epoch in range(first, total):
             self._stage, self._epoch, self._passes = stage, epoch, 0
             checkpoint.seed_generators(derive_seed("forward", self.seed, stage, epoch))
@@ -294,6 +300,7 @@ class RunContext:
             if last or due:
                 self._save(name, networks, state, epoch + 1, finished=last)
                 saved = time.monotonic()
+        profiling.stage_ends()
         networks.train(False)
         self._stage, self._epoch, self._passes = stage, total, 0  # what follows draws the same, resumed or not
         if predictor is not None and not self._phase.name:
@@ -362,6 +369,7 @@ class RunContext:
         self._losses += networks.step(loss, after_backward)
         self._steps += 1
         self.trained_samples += samples * len(networks)
+        profiling.step_done(samples * len(networks))
 
     # ------------------------------------------------------------------------------------------ prediction
 
@@ -421,6 +429,7 @@ class RunContext:
             return None
         return self._folder / "stages" / f"{stage}.pt" if finished else self._folder / "last.pt"
 
+    @profiling.timed("checkpoint")
     def _save(self, stage: str, networks: Networks, state: Any, done: int, *, finished: bool) -> None:
         path = self._path(stage, finished)
         if path is None:
@@ -442,6 +451,7 @@ class RunContext:
         shared = self._phase.shared / path.name if finished and self._phase.shared is not None else None
         self._writer.submit(path, payload, None if shared is None else lambda: share(path, shared))
 
+    @profiling.timed("checkpoint")
     def _resume(self, stage: str, networks: Networks, state: Any) -> int:
         """Restore the latest checkpoint of a stage; returns the number of its epochs that are done."""
         shared = None if self._phase.shared is None else self._phase.shared / f"{stage}.pt"

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark import profiling
+
 
 class SampleHistory:
     """p_i^t, the probability that the network gave to sample i's label in epoch t (HSA-NRL, Zhu et al. 2022).
@@ -34,6 +36,7 @@ class SampleHistory:
             more = self.values.new_full((epochs - self.epochs, self.values.shape[1]), float("nan"))
             self.values = torch.cat([self.values, more])
 
+    @profiling.timed("history")
     @torch.no_grad()
     def record(self, epoch: int, indices: Tensor, labels: Tensor, logits: Tensor | None) -> None:
         """Store softmax(logits)[label] of one batch; logits of another batch size (mixed inputs) are ignored.
@@ -56,6 +59,7 @@ class SampleHistory:
         given = logits.float().log_softmax(dim=1).gather(1, labels.view(-1, 1)).squeeze(1)
         self.values[epoch].index_copy_(0, indices, given.exp_())
 
+    @profiling.timed("history")
     def record_probabilities(self, epoch: int, given: Tensor) -> None:
         """Store the (n,) probabilities of the given labels of all samples."""
         self.values[epoch] = given.float()

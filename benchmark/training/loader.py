@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from benchmark import profiling
 from benchmark.api import Batch
 from benchmark.training.augment import Augmenter, FeatureScaler
 from benchmark.training.images import MappedImages
@@ -41,6 +42,7 @@ class Loader:
         """Number of batches in a pass."""
         return len(batch_bounds(int(self.indices.shape[0]), self.batch_size))
 
+    @profiling.batches
     def __iter__(self) -> Iterator[Batch]:
         n, device = int(self.indices.shape[0]), self.images.device
         generator = self._generator()

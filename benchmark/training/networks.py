@@ -9,6 +9,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from benchmark import profiling
 from benchmark.spec import TrainingProtocol
 from benchmark.training.backbones import Network
 from benchmark.training.schedules import Schedule
@@ -53,13 +54,16 @@ class Networks(Sequence[Network]):
             The detached sum, still on the device.
         """
         total = loss if isinstance(loss, Tensor) else torch.stack(list(loss)).sum()
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        with profiling.part("optimiser"):
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
+        with profiling.part("backward"):
+            total.backward()
         if after_backward is not None:
             after_backward()
-        for optimizer in self.optimizers:
-            optimizer.step()
+        with profiling.part("optimiser"):
+            for optimizer in self.optimizers:
+                optimizer.step()
         return total.detach()
 
     def set_epoch(self, epoch: int, epochs: int) -> None:
