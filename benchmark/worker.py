@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmark import metrics
+from benchmark import clock, metrics
 from benchmark.api import Method, TrainingData
 from benchmark.clean import weights
 from benchmark.clean.design import check_keepable
@@ -129,7 +129,7 @@ def _run(
         event = {name: line[name] for name in ("stage", "epoch", "epochs", "loss")}
         on_event({"event": "epoch", "run_key": key, **event, "accuracy": line.get(f"val_{task.headline}")})
 
-    clock = time.perf_counter()
+    begun_at = clock.seconds()
     with SystemSampler(folder / "system.jsonl", str(device)) as sampler:
         run, observer = _context(spec, task, prepared, training, options, device, folder, tick, hashed)
         method.run, method.data = run, training
@@ -162,7 +162,7 @@ def _run(
     result["diagnostics"] = {name: float(value) for name, value in method.diagnostics().items()} if predictions else {}
     train_seconds = sum(line["seconds"] for line in observer.lines)
     result["cost"] = {
-        "seconds": time.perf_counter() - clock + observer.earlier_seconds,
+        "seconds": clock.seconds() - begun_at + observer.earlier_seconds,
         "train_seconds": train_seconds,
         "samples_per_second": run.trained_samples / train_seconds if train_seconds else None,
         "peak_memory_mb": sampler.peak_memory_mb,
@@ -170,6 +170,8 @@ def _run(
         "parameters": run.parameters,
         "trained_epochs": run.trained_samples / training.n,
     }
+    if (member := clock.member()) is not None and member.stacked > 1:
+        result["cost"]["stacked"] = member.stacked
     lease.check()
     store.commit(key, result | {"host": host(device), "started": begun, "finished": _now()})
     return result["status"], result["reason"] or ""
@@ -265,9 +267,11 @@ def _registry(plugins: tuple[str, ...]) -> Registry:
 
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
-    """Everything that ``benchmark`` logs goes to the run's log too."""
+    """Everything that ``benchmark`` logs goes to the run's log too; of a run in a group, what its own thread logs."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    if (run := clock.member()) is not None:
+        handler.addFilter(lambda record: clock.member() is run)
     root = logging.getLogger("benchmark")
     level = root.level
     root.addHandler(handler)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 
-from benchmark.engines.base import Execute, Job, OnEvent, Outcome, WorkerOptions, default_execute, execute_safely
+from benchmark.engines.base import Execute, Job, OnEvent, Outcome, WorkerOptions, default_execute, execute_safely, groups_of
 
 
 class SerialEngine:
@@ -23,8 +24,14 @@ class SerialEngine:
     def run(self, jobs: Sequence[Job], on_event: OnEvent) -> Iterator[Outcome]:
         """See :class:`benchmark.engines.base.Engine`."""
         execute = self._execute or default_execute()
-        for job in jobs:
-            yield execute_here(execute, job.key, self.options, on_event)
+        for group in groups_of(jobs, self.options):
+            if len(group) == 1:
+                yield execute_here(execute, group[0].key, self.options, on_event)
+                continue
+            from benchmark.training.together import execute_together
+
+            with contextlib.closing(execute_together(execute, [job.key for job in group], self.options, on_event)) as outcomes:  # type: ignore[type-var]
+                yield from outcomes
 
     def close(self) -> None:
         """Nothing is held."""

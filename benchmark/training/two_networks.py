@@ -110,7 +110,7 @@ class SmallLossPair(TwoNetworks):
 
 def cross_entropies(batch: Batch, networks: Networks) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Logits (B, K) of both networks and their cross-entropies (B,) with the given labels."""
-    first, second = (network(batch.images) for network in networks)
+    first, second = networks.logits(batch.images)
     return first, second, *(F.cross_entropy(logits, batch.labels, reduction="none") for logits in (first, second))
 
 
