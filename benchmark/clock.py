@@ -10,7 +10,7 @@ _here = threading.local()
 
 
 def member() -> Any:
-    """The run of a group that this thread trains (:class:`benchmark.training.together.Member`); None where a run has the process to itself."""
+    """The run that this thread trains, one of a group (:class:`benchmark.training.together.Member`); None where there is no group."""
     return getattr(_here, "member", None)
 
 

@@ -169,9 +169,8 @@ def _run(
         "gpu_peak_memory_mb": sampler.gpu_peak_memory_mb(),
         "parameters": run.parameters,
         "trained_epochs": run.trained_samples / training.n,
+        **({} if (group := clock.member()) is None or group.stacked == 1 else {"stacked": group.stacked}),
     }
-    if (member := clock.member()) is not None and member.stacked > 1:
-        result["cost"]["stacked"] = member.stacked
     lease.check()
     store.commit(key, result | {"host": host(device), "started": begun, "finished": _now()})
     return result["status"], result["reason"] or ""

@@ -77,7 +77,9 @@ class EngineChoice:
             wrong = "--timeout" if timeout is not None else "--gpus" if gpus else f"--jobs {jobs}"
             raise BenchmarkError(f"--engine serial runs one after the other in this process and cannot keep {wrong}; use --engine local")
         if self.elsewhere and stack_seeds:
-            raise BenchmarkError(f"--stack-seeds trains several runs in one worker, but --engine {name} sends one run to each; use --engine local")
+            raise BenchmarkError(
+                f"--stack-seeds trains several runs in one worker, but --engine {name} sends one run to each; use --engine local"
+            )
         if self.elsewhere and gpus:
             instead = "--gpus-per-run 1" if name == "ray" else "--slurm gpus_per_node=1"
             raise BenchmarkError(f"--gpus names GPUs of this machine, but --engine {name} gives each run its own; write {instead}")

@@ -131,7 +131,9 @@ class LocalEngine:
 class _Slot(threading.Thread):
     """Feeds one worker process for one call of run; replaces it when it dies."""
 
-    def __init__(self, engine: LocalEngine, number: int, waiting: queue.SimpleQueue[list[Job]], inbox: _Inbox, stop: threading.Event) -> None:
+    def __init__(
+        self, engine: LocalEngine, number: int, waiting: queue.SimpleQueue[list[Job]], inbox: _Inbox, stop: threading.Event
+    ) -> None:
         super().__init__(name=f"slot-{number}", daemon=True)
         self.engine = engine
         self.number = number

@@ -102,7 +102,8 @@ def compare(networks: Sequence[Network], images: Sequence[Tensor], gradients: bo
             stacks.step(optimizers)
 
     with torch.set_grad_enabled(gradients):
-        apart(), together()
+        apart()
+        together()
         pairs = [(_seconds(apart, given[0]), _seconds(together, given[0])) for _ in range(rounds)]
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -109,9 +109,8 @@ def _obstacle(node: fx.Node, layers: dict[str, nn.Module]) -> str:
         return "" if isinstance(node.args[0], fx.Node) else "its trunk returns more than features"
     if node.op == "call_module":
         return _layer_obstacle(layers[str(node.target)])
-    if node.op == "call_function" and node.target is torch.flatten:
-        return "" if (*node.args[1:], *node.kwargs.values()) == (1,) else "it flattens more than channels and pixels"
-    if node.op == "call_function" and node.target in _FUNCTIONS:
+    flattens = node.target is torch.flatten and (*node.args[1:], *node.kwargs.values()) == (1,)
+    if node.op == "call_function" and (flattens or node.target in _FUNCTIONS):
         return ""
     return f"{getattr(node.target, '__name__', node.target)} is not known to treat every channel alike"
 
@@ -284,20 +283,17 @@ class JointPass:
         return torch.stack([self.gradients.get(i, nothing) for i in range(len(self.parameters))])
 
 
-_waiting: list[JointPass] | None = None
-
-
 class collecting:  # noqa: N801 - reads as a statement
     """While this is entered, gradients stop at the doors; its value is the list of passes whose doors were reached."""
 
+    passes: ClassVar[list[JointPass] | None] = None  # one list for all threads: on a GPU a backward pass has threads of its own
+
     def __enter__(self) -> list[JointPass]:
-        global _waiting
-        _waiting = []
-        return _waiting
+        collecting.passes = []
+        return collecting.passes
 
     def __exit__(self, *error: object) -> None:
-        global _waiting
-        _waiting = None
+        collecting.passes = None
 
 
 class _Door(torch.autograd.Function):
@@ -307,17 +303,19 @@ class _Door(torch.autograd.Function):
         return part
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         joint, position, gradient = ctx.joint, ctx.position, gradients[0]
         parameters = joint.parameters[position]
-        if _waiting is not None:
-            if not any(joint is one for one in _waiting):
-                _waiting.append(joint)
+        if collecting.passes is not None:
+            if not any(joint is one for one in collecting.passes):
+                collecting.passes.append(joint)
             earlier = joint.gradients.get(position)
             joint.gradients[position] = gradient if earlier is None else earlier + gradient
             return (None, None, None, *(None for _ in parameters))
-        found = torch.autograd.grad(joint.output[position], parameters, gradient, retain_graph=True, allow_unused=True)
+        whole = torch.zeros_like(joint.output)
+        whole[position] = gradient
+        found = torch.autograd.grad(joint.output, parameters, whole, retain_graph=True, allow_unused=True)
         return (None, None, None, *found)
 
 
@@ -345,9 +343,9 @@ def steppable(optimizers: Sequence[torch.optim.Optimizer]) -> bool:
     wanted = [_settings(group) for group in first.param_groups]
     if any(isinstance(value, Tensor) or (name == "fused" and value) for group in wanted for name, value in group.items()):
         return False
-    return all(type(one) is type(first) and [_settings(group) for group in one.param_groups] == wanted for one in optimizers[1:]) and not any(
-        one._optimizer_step_pre_hooks or one._optimizer_step_post_hooks for one in optimizers
-    )
+    return all(
+        type(one) is type(first) and [_settings(group) for group in one.param_groups] == wanted for one in optimizers[1:]
+    ) and not any(one._optimizer_step_pre_hooks or one._optimizer_step_post_hooks for one in optimizers)
 
 
 class JointOptimizer:

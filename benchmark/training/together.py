@@ -177,8 +177,7 @@ class Member:
             total.backward()
         self._joined = False
         both = after_backward is None
-        parts = {"optimizers": networks.optimizers if both else (), "passes": passes}
-        self._wait(_Request("backward", ("backward", both), **parts))
+        self._wait(_Request("backward", ("backward", both), optimizers=networks.optimizers if both else (), passes=passes))
         if after_backward is not None:
             after_backward()
             self._wait(_Request("step", ("step",), optimizers=networks.optimizers))
@@ -386,4 +385,3 @@ class Group:
 
             self._stacks = Stacks()
         return self._stacks
-

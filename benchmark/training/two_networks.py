@@ -111,7 +111,8 @@ class SmallLossPair(TwoNetworks):
 def cross_entropies(batch: Batch, networks: Networks) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Logits (B, K) of both networks and their cross-entropies (B,) with the given labels."""
     first, second = networks.logits(batch.images)
-    return first, second, *(F.cross_entropy(logits, batch.labels, reduction="none") for logits in (first, second))
+    losses = [F.cross_entropy(logits, batch.labels, reduction="none") for logits in (first, second)]
+    return first, second, losses[0], losses[1]
 
 
 def exchanged(losses: tuple[Tensor, Tensor], kept: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
