@@ -53,7 +53,7 @@ class SegmentationCoteaching(MaskMethod):
 
     def training_step(self, batch, networks, epoch):
         """Each network's mean loss over what the other finds easy."""
-        logits = networks.logits(batch.images)
+        logits = [network(batch.images) for network in networks]
         losses = [pixel_cross_entropy(each, batch.labels) for each in logits]
         drawn = torch.rand(batch.labels.shape[1], generator=self.rounding).clamp(min=1e-6).to(batch.labels.device, non_blocking=True)
         kept = [self.keep(*each, batch.labels, epoch, drawn) for each in zip(logits, losses, strict=True)]

@@ -13,6 +13,7 @@ from benchmark import clock
 from benchmark.spec import TrainingProtocol
 from benchmark.training.backbones import Network
 from benchmark.training.schedules import Schedule
+from benchmark.training.side_by_side import logits_of
 
 
 class Networks(Sequence[Network]):
@@ -44,13 +45,7 @@ class Networks(Sequence[Network]):
 
     def logits(self, images: Tensor) -> list[Tensor]:
         """Float32 logits of every network for the same images, as each network gives them; in one pass where that was measured faster."""
-        if len(self) > 1 and not any(network.memo for network in self):
-            from benchmark.training.side_by_side import joint_logits
-
-            joint = joint_logits(self._modules, images)
-            if joint is not None:
-                return [network.had(images, logits) for network, logits in zip(self, joint, strict=True)]
-        return [network(images) for network in self]
+        return logits_of(self._modules, images)
 
     def step(self, loss: Tensor | Sequence[Tensor], after_backward: Callable[[], None] | None = None) -> Tensor:
         """Backward pass and one step of every optimiser.
