@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PATIENCE_S = 1.0
+"""How long a run that is to end may go on until it asks for something; then it is interrupted wherever it is."""
+
 
 def execute_together(execute: Execute, keys: Sequence[str], options: WorkerOptions, on_event: OnEvent) -> Iterator[Outcome]:
     """Run several registered runs side by side; yields one outcome each, in the order in which they end.
@@ -249,7 +252,6 @@ class Group:
         self.members = [Member(self, key) for key in keys]
         self.running: Member | None = None
         self.stopped = False
-        self._begun: set[str] = set()
         self._stacks: Any = None
         self._refused: set[tuple[int, Any]] = set()
 
@@ -258,7 +260,6 @@ class Group:
         for member in self.members:
             member.thread.start()
         self.running = self.members[0]
-        self._begun.add(self.running.key)
         self.running.go.release()
 
     def size(self) -> int:
@@ -281,7 +282,9 @@ class Group:
         for member in self.members:
             if not member.ended:
                 member.go.release()
-        if running is not None and not running.ended and running.thread.ident is not None:  # it may not ask for anything for a long time
+        if running is not None:
+            running.thread.join(PATIENCE_S)  # most ask for something soon, and leave there, where nothing is half done
+        if running is not None and not running.ended and running.thread.ident is not None:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(running.thread.ident), ctypes.py_object(KeyboardInterrupt))
         for member in self.members:
             member.thread.join()
