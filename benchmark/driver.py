@@ -306,7 +306,7 @@ class _Campaign:
         if not cells:
             return []
         waiting = []
-        jobs = [Job(cell.key, cell.label, cell.code) for cell in cells]
+        jobs = [Job(cell.key, cell.label, cell.code, cell.spec.but_for_the_seed()) for cell in cells]
         with contextlib.closing(self.engine.run(jobs, self.on_event)) as outcomes:  # type: ignore[type-var]
             for outcome in outcomes:
                 if outcome.status == "busy":

@@ -172,6 +172,12 @@ class RunSpec:
         del identity["protocol"]["name"]  # a renamed protocol with the same values is the same run
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
 
+    def but_for_the_seed(self) -> str:
+        """Text that two specs have in common if and only if they differ in nothing but the seed."""
+        identity = self.to_dict()
+        del identity["labels"], identity["seed"]
+        return canonical_json(identity)
+
     def data_names(self, content: str) -> tuple[Any, ...]:
         """What splits depend on: the data and the seed, not the noise and not the method.
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmark import metrics, profiling
+from benchmark import clock, metrics, profiling
 from benchmark.api import Method, TrainingData
 from benchmark.clean import weights
 from benchmark.clean.design import check_keepable
@@ -146,7 +146,7 @@ def _run(
         event = {name: line[name] for name in ("stage", "epoch", "epochs", "loss")}
         on_event({"event": "epoch", "run_key": key, **event, "accuracy": line.get(f"val_{task.headline}")})
 
-    clock = time.perf_counter()
+    begun_at = clock.seconds()
     with SystemSampler(folder / "system.jsonl", str(device)) as sampler:
         run, observer = _context(spec, task, prepared, training, options, device, folder, tick, hashed, pieces)
         method.run, method.data = run, training
@@ -176,7 +176,7 @@ def _run(
     result["oracle"] = sorted(name for name, count in run.oracle.used.items() if count)
     # a method that diverged may lack what its diagnostics read
     result["diagnostics"] = {name: float(value) for name, value in method.diagnostics().items()} if predictions else {}
-    result["cost"] = _cost(time.perf_counter() - clock, run, observer, sampler, training, pieces)
+    result["cost"] = _cost(clock.seconds() - begun_at, run, observer, sampler, training, pieces)
     run.settle()  # the commit removes the checkpoints, and none may come after it
     lease.check()
     _commit(store, spec, result, device, begun)
@@ -198,6 +198,7 @@ def _cost(
         "parameters": run.parameters,
         "trained_epochs": run.trained_samples / training.n,
         "micro_batch": pieces.size,
+        **({} if (group := clock.member()) is None or group.stacked == 1 else {"stacked": group.stacked}),
     }
 
 
@@ -310,9 +311,11 @@ def _registry(plugins: tuple[str, ...]) -> Registry:
 
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
-    """Everything that ``benchmark`` logs goes to the run's log too."""
+    """Everything that ``benchmark`` logs goes to the run's log too; of a run in a group, what its own thread logs."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    if (run := clock.member()) is not None:
+        handler.addFilter(lambda record: clock.member() is run)
     root = logging.getLogger("benchmark")
     level = root.level
     root.addHandler(handler)

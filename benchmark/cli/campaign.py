@@ -47,6 +47,9 @@ Slurm = Annotated[
     list[str] | None,
     typer.Option("--slurm", metavar="KEY=VALUE", help="Of SLURM: partition=gpu, time=240, … Repeatable.", show_default=False),
 ]
+StackSeeds = Annotated[
+    bool, typer.Option("--stack-seeds", help="Train runs that differ in their seed only together where that is measured to be faster.")
+]
 NoTracking = Annotated[bool, typer.Option("--no-tracking", help="Do not mirror the runs in MLflow.")]
 Stale = Annotated[str, typer.Option("--stale", metavar="POLICY", help="Results of other code: rerun, keep or error.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run failed and diverged cells again.")]
@@ -86,6 +89,7 @@ class Conditions:
     keep_model: bool = False
     per_gpu: int | None = None
     profile: bool = False
+    stack_seeds: bool = False
 
     def __post_init__(self) -> None:
         from benchmark.driver import STALE_POLICIES
@@ -94,7 +98,9 @@ class Conditions:
         opt.check_choice("--stale", self.stale, STALE_POLICIES)
         _ = self.gpu_ids, self.worker  # refuse what they cannot be made of
         self.engine.check_per_gpu(self.per_gpu, self.gpu_ids, self.jobs)
-        self.engine.check(self.jobs, self.gpu_ids, self.device, self.timeout)
+        self.engine.check(self.jobs, self.gpu_ids, self.device, self.timeout, self.stack_seeds)
+        if self.profile and self.stack_seeds:
+            raise BenchmarkError("--profile measures one run at a time and --stack-seeds trains several in one process; give one of them")
 
     @property
     def gpu_ids(self) -> list[str]:
@@ -109,7 +115,8 @@ class Conditions:
         """What every worker is told."""
         with_gpu = self.gpu_ids or self.engine.with_gpu
         device = "cuda" if with_gpu and self.device == "auto" else self.device  # without its GPU it must not fall back to the CPU
-        more = {"timeout": self.timeout, "stale": self.stale, "keep_model": self.keep_model, "profile": self.profile}
+        more = {"timeout": self.timeout, "stale": self.stale, "keep_model": self.keep_model}
+        more |= {"profile": self.profile, "stack_seeds": self.stack_seeds}
         return worker_options(self.runs, device, self.threads, self.data_root, self.plugins, **more)
 
 
@@ -126,6 +133,7 @@ def conditions_of(
     address: Address = None,
     gpus_per_run: GpusPerRun = None,
     slurm: Slurm = None,
+    stack_seeds: StackSeeds = False,
     plugin: opt.Plugins = None,
     data_root: opt.DataRoot = None,
     tracking_uri: opt.TrackingUri = None,
@@ -141,7 +149,8 @@ def conditions_of(
 
     place = EngineChoice(engine, address, gpus_per_run, parse_slurm(slurm or ()))
     how = (tracking_uri, no_tracking, stale, retry_failed, dry_run, fmt, quiet, place)
-    return Conditions(runs, jobs, gpus, device, threads, timeout, plugin, data_root, *how, per_gpu=per_gpu)
+    more = {"per_gpu": per_gpu, "stack_seeds": stack_seeds}
+    return Conditions(runs, jobs, gpus, device, threads, timeout, plugin, data_root, *how, **more)
 
 
 def takes_conditions(command: Callable[..., int]) -> Callable[..., int]:

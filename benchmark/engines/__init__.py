@@ -23,7 +23,7 @@ def make_engine(options: WorkerOptions, jobs: int = 1, gpus: Sequence[str] = (),
         BenchmarkError: options that contradict each other; see :meth:`EngineChoice.check`.
     """
     choice = choice or EngineChoice()
-    choice.check(jobs, gpus, options.device, options.timeout)
+    choice.check(jobs, gpus, options.device, options.timeout, options.stack_seeds)
     name = choice.name
     if name == "auto":
         name = "serial" if jobs == 1 and not gpus and options.timeout is None else "local"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +23,13 @@ class Job:
     Attributes:
         label: its name for people.
         code: hash of the code that the driver would run it with; None takes any. Engines on other machines compare it with theirs.
+        alike: equal for jobs that differ in their seed only; None for a job like no other.
     """
 
     key: str
     label: str
     code: str | None = None
+    alike: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class WorkerOptions:
         stale: what to do with a result by other code, ``rerun`` or ``keep``.
         keep_model: keep the final networks as model.safetensors; a finished run without them is run again.
         profile: measure where the seconds of each run go; see :mod:`benchmark.profiling`.
+        stack_seeds: train runs that differ in their seed only together, up to :data:`MOST_TOGETHER` in one worker.
         heartbeat_s, stale_s: of the leases.
     """
 
@@ -75,6 +79,7 @@ class WorkerOptions:
     stale: str = "rerun"
     keep_model: bool = False
     profile: bool = False
+    stack_seeds: bool = False
     heartbeat_s: float = 15.0
     stale_s: float = 120.0
 
@@ -112,6 +117,31 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free what stays warm between two runs; closing twice does nothing. Called when no run is under way."""
         ...
+
+
+MOST_TOGETHER = 16
+"""Runs in one worker at most: their data, networks and activations are in memory at the same time."""
+
+
+def groups_of(jobs: Sequence[Job], options: WorkerOptions, slots: int = 1) -> list[list[Job]]:
+    """The jobs, those side by side that one worker trains together; each alone unless ``options.stack_seeds``.
+
+    Groups are as large as they can be without leaving one of the slots idle, and start in the order of their first jobs.
+    """
+    if not options.stack_seeds:
+        return [[job] for job in jobs]
+    limit = max(1, min(MOST_TOGETHER, math.ceil(len(jobs) / max(1, slots))))
+    groups: list[list[Job]] = []
+    filling: dict[str, list[Job]] = {}
+    for job in jobs:
+        group = None if job.alike is None else filling.get(job.alike)
+        if group is None or len(group) >= limit:
+            group = []
+            groups.append(group)
+            if job.alike is not None:
+                filling[job.alike] = group
+        group.append(job)
+    return groups
 
 
 def default_execute() -> Execute:

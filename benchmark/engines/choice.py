@@ -70,12 +70,16 @@ class EngineChoice:
         """Whether each run is given a GPU, so that it must not fall back to the CPU unnoticed."""
         return self.gpus_per_run is not None or any(name in self.slurm for name in GPU_PARAMETERS)
 
-    def check(self, jobs: int | None, gpus: Sequence[str], device: str, timeout: float | None) -> None:
+    def check(self, jobs: int | None, gpus: Sequence[str], device: str, timeout: float | None, stack_seeds: bool = False) -> None:
         """Refuse general options that this engine cannot keep; BenchmarkError says what to write in their place."""
         name = self.name
         if name == "serial" and ((jobs or 1) > 1 or gpus or timeout is not None):
             wrong = "--timeout" if timeout is not None else "--gpus" if gpus else f"--jobs {jobs}"
             raise BenchmarkError(f"--engine serial runs one after the other in this process and cannot keep {wrong}; use --engine local")
+        if self.elsewhere and stack_seeds:
+            raise BenchmarkError(
+                f"--stack-seeds trains several runs in one worker, but --engine {name} sends one run to each; use --engine local"
+            )
         if self.elsewhere and gpus:
             instead = "--gpus-per-run 1" if name == "ray" else "--slurm gpus_per_node=1"
             raise BenchmarkError(f"--gpus names GPUs of this machine, but --engine {name} gives each run its own; write {instead}")

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.engines.base import Job, OnEvent, Outcome, WorkerOptions
+from benchmark.engines.base import Job, OnEvent, Outcome, WorkerOptions, groups_of
 from benchmark.engines.process import WorkerEnded, WorkerProcess
 from benchmark.errors import BenchmarkError
 from benchmark.training.names import RUNS_PER_GPU
@@ -52,7 +52,8 @@ class LocalEngine:
         gpus: ids for CUDA_VISIBLE_DEVICES; at least one run at a time on each, ``jobs`` dealt round robin over them.
         command: starts a worker that calls :func:`benchmark.engines.serve.serve_stdio`.
 
-    A run that takes longer than ``options.timeout`` ends as ``timeout``. One whose worker dies by a signal (SIGKILL for
+    A run that takes longer than ``options.timeout`` ends as ``timeout``; so do runs that are trained together and take longer than as
+    many times that. One whose worker dies by a signal (SIGKILL for
     want of memory, a segmentation fault) is tried once more in a fresh worker, then ends as ``killed``. Workers log to
     ``<runs>/logs/slot-<i>.log``. They end with this process, however it ends.
     """
@@ -69,12 +70,13 @@ class LocalEngine:
 
     def run(self, jobs: Sequence[Job], on_event: OnEvent) -> Iterator[Outcome]:
         """See :class:`benchmark.engines.base.Engine`. Raises BenchmarkError if no worker can be started."""
-        waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        for job in jobs:
-            waiting.put(job)
+        waiting: queue.SimpleQueue[list[Job]] = queue.SimpleQueue()
+        groups = groups_of(jobs, self.options, self.slots)
+        for group in groups:
+            waiting.put(group)
         inbox: _Inbox = queue.SimpleQueue()
         stop = threading.Event()
-        slots = [_Slot(self, number, waiting, inbox, stop) for number in range(min(self.slots, len(jobs)))]
+        slots = [_Slot(self, number, waiting, inbox, stop) for number in range(min(self.slots, len(groups)))]
         remaining, running = len(jobs), len(slots)
         reasons: list[str] = []
         try:
@@ -132,7 +134,9 @@ class LocalEngine:
 class _Slot(threading.Thread):
     """Feeds one worker process for one call of run; replaces it when it dies."""
 
-    def __init__(self, engine: LocalEngine, number: int, waiting: queue.SimpleQueue[Job], inbox: _Inbox, stop: threading.Event) -> None:
+    def __init__(
+        self, engine: LocalEngine, number: int, waiting: queue.SimpleQueue[list[Job]], inbox: _Inbox, stop: threading.Event
+    ) -> None:
         super().__init__(name=f"slot-{number}", daemon=True)
         self.engine = engine
         self.number = number
@@ -147,7 +151,7 @@ class _Slot(threading.Thread):
             while not self.stop.is_set() and not self.waiting.empty():
                 self._ready_worker()
                 with contextlib.suppress(queue.Empty):
-                    self._run_job(self.waiting.get_nowait())
+                    self._run_group(self.waiting.get_nowait())
         except _StoppedError:
             pass
         except (WorkerEnded, OSError) as error:
@@ -169,45 +173,60 @@ class _Slot(threading.Thread):
         with self._starting:
             return self.engine.workers.get(self.number)
 
-    def _run_job(self, job: Job) -> None:
+    def _run_group(self, jobs: Sequence[Job]) -> None:
+        """Jobs that the worker trains together, mostly one; its death costs each of those that go on one attempt."""
+        left = {job.key: job for job in jobs}
         for attempt in (1, 2):
             started = time.monotonic()
             try:
-                outcome = self._attempt(job, started)
+                self._attempt(left, started)
             except WorkerEnded as end:
                 if self.stop.is_set():
                     return
+                if not left:
+                    return
                 if end.by_signal and attempt == 1:
-                    self._tell(job, f"the worker ended by {end}; the run is tried once more")
+                    for job in left.values():
+                        self._tell(job, f"the worker ended by {end}; the run is tried once more")
                     continue
                 again = " twice" if attempt == 2 else ""
-                outcome = Outcome(job.key, "killed", time.monotonic() - started, f"the worker ended by {end}{again}; see {self.log}")
-            self.inbox.put(outcome)
+                for key in left:
+                    said = f"the worker ended by {end}{again}; see {self.log}"
+                    self.inbox.put(Outcome(key, "killed", time.monotonic() - started, said))
             return
 
-    def _attempt(self, job: Job, started: float) -> Outcome:
-        """One try. Raises WorkerEnded if the worker dies."""
+    def _attempt(self, left: dict[str, Job], started: float) -> None:
+        """One try; takes the jobs away that have ended. Raises WorkerEnded if the worker dies."""
         worker = self._ready_worker()
-        worker.send({"run_key": job.key})
+        worker.send({"run_keys": list(left)})
         timeout = self.engine.options.timeout
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
+        deadline = None if timeout is None else time.monotonic() + timeout * len(left)
+        limit = timeout and timeout * len(left)
+        while left:
             message = worker.receive(deadline)
             if message is None:
-                return self._time_out(worker, job, started)
-            if (outcome := _outcome(message, job)) is not None:
-                return outcome
-            self.inbox.put({**message, "slot": self.number})
+                self._time_out(worker, left, started, limit or 0.0)
+                return
+            if not self._take(message, left):
+                self.inbox.put({**message, "slot": self.number})
 
-    def _time_out(self, worker: WorkerProcess, job: Job, started: float) -> Outcome:
-        """Stop the worker; the run may still have ended in that moment."""
+    def _take(self, message: dict[str, Any], left: dict[str, Job]) -> bool:
+        """Whether a message is the outcome of one of these jobs, which then has ended."""
+        if message.get("event") != "outcome" or message.get("key") not in left:
+            return False
+        job = left.pop(message["key"])
+        self.inbox.put(Outcome(job.key, message["status"], float(message["seconds"]), str(message.get("message", ""))))
+        return True
+
+    def _time_out(self, worker: WorkerProcess, left: dict[str, Job], started: float, limit: float) -> None:
+        """Stop the worker; runs may still have ended in that moment."""
         worker.terminate(GRACE_S)
         with contextlib.suppress(WorkerEnded):
-            while (message := worker.receive(None)) is not None:
-                if (outcome := _outcome(message, job)) is not None:
-                    return outcome
-        text = f"stopped after {self.engine.options.timeout:g} s; it resumes from its last checkpoint; see {self.log}"
-        return Outcome(job.key, "timeout", time.monotonic() - started, text)
+            while left and (message := worker.receive(None)) is not None:
+                self._take(message, left)
+        text = f"stopped after {limit:g} s; it resumes from its last checkpoint; see {self.log}"
+        for key in left:
+            self.inbox.put(Outcome(key, "timeout", time.monotonic() - started, text))
 
     def _ready_worker(self) -> WorkerProcess:
         """The slot's live worker, started if need be.
@@ -237,12 +256,6 @@ class _Slot(threading.Thread):
     def _tell(self, job: Job, text: str) -> None:
         said = f"{job.label} ({job.key}): {text}; see {self.log}"
         self.inbox.put({"event": "message", "run_key": job.key, "message": said, "slot": self.number})
-
-
-def _outcome(message: dict[str, Any], job: Job) -> Outcome | None:
-    if message.get("event") != "outcome":
-        return None
-    return Outcome(job.key, message["status"], float(message["seconds"]), str(message.get("message", "")))
 
 
 def _stop(workers: Sequence[WorkerProcess | None]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 
 from benchmark import profiling
-from benchmark.engines.base import Execute, Job, OnEvent, Outcome, WorkerOptions, default_execute, execute_safely
+from benchmark.engines.base import Execute, Job, OnEvent, Outcome, WorkerOptions, default_execute, execute_safely, groups_of
 
 
 class SerialEngine:
@@ -26,8 +27,14 @@ class SerialEngine:
         begun = time.perf_counter()
         execute = self._execute or default_execute()
         profiling.ready_after(time.perf_counter() - begun)
-        for job in jobs:
-            yield execute_here(execute, job.key, self.options, on_event)
+        for group in groups_of(jobs, self.options):
+            if len(group) == 1:
+                yield execute_here(execute, group[0].key, self.options, on_event)
+                continue
+            from benchmark.training.together import execute_together
+
+            with contextlib.closing(execute_together(execute, [job.key for job in group], self.options, on_event)) as outcomes:  # type: ignore[type-var]
+                yield from outcomes
 
     def close(self) -> None:
         """Nothing is held."""

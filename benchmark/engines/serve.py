@@ -1,8 +1,8 @@
 """The worker's side of the local engine: JSON lines in, JSON lines out.
 
-The parent writes ``{"options": {...}}`` once, then one ``{"run_key": ...}`` at a time. The worker answers
-``{"event": "ready"}``, then for each run its events and at last ``{"event": "outcome", ...}``. The end of the input is the
-order to leave, also in the middle of a run: then the parent is gone, and the run resumes from its checkpoint later.
+The parent writes ``{"options": {...}}`` once, then one ``{"run_keys": [...]}`` at a time: runs that are trained together, mostly one.
+The worker answers ``{"event": "ready"}``, then sends for each run its events and at last ``{"event": "outcome", ...}``. The end of the
+input is the order to leave, also in the middle of a run: then the parent is gone, and the run resumes from its checkpoint later.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any, BinaryIO
 
@@ -74,9 +74,23 @@ def serve(stdin: BinaryIO, stdout: BinaryIO, execute: Execute) -> None:
         profiling.ready_after(_age())
     answer({"event": "ready", "pid": os.getpid()})
     while (request := requests.get()) is not None:
-        with _warnings_sent(request["run_key"], send):
-            outcome: Outcome = execute_safely(execute, request["run_key"], options, send)
-        answer({"event": "outcome", **dataclasses.asdict(outcome)})
+        keys: list[str] = request["run_keys"]
+        with _warnings_sent(keys[0], send):
+            for left, outcome in zip(reversed(range(len(keys))), _outcomes(execute, keys, options, send), strict=True):
+                last = {"event": "outcome", **dataclasses.asdict(outcome)}
+                if left:
+                    send(last)
+        answer(last)
+
+
+def _outcomes(execute: Execute, keys: Sequence[str], options: WorkerOptions, send: OnEvent) -> Iterator[Outcome]:
+    if len(keys) == 1:
+        yield execute_safely(execute, keys[0], options, send)
+        return
+    from benchmark.training.together import execute_together
+
+    with contextlib.closing(execute_together(execute, keys, options, send)) as outcomes:  # type: ignore[type-var]
+        yield from outcomes
 
 
 def serve_stdio(execute: Execute | None = None) -> None:

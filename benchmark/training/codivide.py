@@ -142,8 +142,7 @@ class CoDivide(Method):
     def _warm_up(self, run: RunContext, networks: Networks) -> None:
         for batch in run.loader():
             losses = []
-            for network in networks:
-                logits = network(batch.images)
+            for logits in networks.logits(batch.images):
                 loss = cross_entropy(logits, batch.labels).mean()
                 losses.append(loss - self.params.confidence_penalty * entropy(logits).mean() if self.params.confidence_penalty else loss)
             run.step(networks, losses, len(batch))

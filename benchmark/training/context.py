@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark import profiling
+from benchmark import clock, profiling
 from benchmark.api import Method, TrainingData
 from benchmark.errors import BenchmarkError, DivergedError
 from benchmark.files import share
@@ -281,10 +281,10 @@ class RunContext:
             networks.set_epoch(epoch, total)
             networks.train()
             self._losses, self._steps = torch.zeros((), device=self.device), 0
-            started, samples = time.perf_counter(), self.trained_samples
+            started, samples = clock.seconds(), self.trained_samples
             yield epoch
             loss = float(self._losses) / max(1, self._steps)  # the one sync of an epoch
-            seconds = time.perf_counter() - started
+            seconds = clock.seconds() - started
             if not math.isfinite(loss):
                 raise DivergedError(f"the loss is {loss} in epoch {epoch + 1} of stage {name}; try a lower protocol.lr")
             line = {"stage": name, "epoch": epoch, "epochs": total, "loss": loss, "seconds": seconds}

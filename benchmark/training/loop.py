@@ -27,10 +27,12 @@ def fit_single_stage(method: Method, data: TrainingData, run: RunContext) -> Net
     """Train a method that is one stage of :meth:`Method.training_step`, recording the training history."""
     networks = run.networks(method.networks)
     loader = run.loader()
+    steps_itself = type(method).after_backward is not Method.after_backward
     for epoch in run.epochs("train", networks, state=method, predictor=method_predictor(method, networks)):
         for batch in loader:
             loss = method.training_step(batch, networks, epoch)
-            run.step(networks, loss, len(batch), after_backward=lambda: method.after_backward(networks, epoch))  # noqa: B023
+            after_backward = (lambda: method.after_backward(networks, epoch)) if steps_itself else None  # noqa: B023
+            run.step(networks, loss, len(batch), after_backward=after_backward)
             if method.records_history:
                 run.history.record(epoch, batch.indices, batch.labels, networks[0].last_logits)
         method.end_epoch(networks, epoch, run)

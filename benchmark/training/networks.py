@@ -9,10 +9,11 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from benchmark import profiling
+from benchmark import clock, profiling
 from benchmark.spec import TrainingProtocol
 from benchmark.training.backbones import Network
 from benchmark.training.schedules import Schedule
+from benchmark.training.side_by_side import logits_of
 
 
 class Networks(Sequence[Network]):
@@ -42,6 +43,10 @@ class Networks(Sequence[Network]):
     def __iter__(self) -> Iterator[Network]:
         return iter(self._modules)
 
+    def logits(self, images: Tensor) -> list[Tensor]:
+        """Float32 logits of every network for the same images, as each network gives them; in one pass where that was measured faster."""
+        return logits_of(self._modules, images)
+
     def step(self, loss: Tensor | Sequence[Tensor], after_backward: Callable[[], None] | None = None) -> Tensor:
         """Backward pass and one step of every optimiser.
 
@@ -54,6 +59,9 @@ class Networks(Sequence[Network]):
             The detached sum, still on the device.
         """
         total = loss if isinstance(loss, Tensor) else torch.stack(list(loss)).sum()
+        run = clock.member()
+        if run is not None and run.step(self, total, after_backward):
+            return total.detach()
         with profiling.part("optimiser"):
             for optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)
@@ -68,6 +76,8 @@ class Networks(Sequence[Network]):
 
     def set_epoch(self, epoch: int, epochs: int) -> None:
         """Set every optimiser's learning rate (and Adam's first beta) for a 0-based epoch."""
+        if (run := clock.member()) is not None:
+            run.new_epoch()
         for optimizer in self.optimizers:
             self.schedule.apply(optimizer, epoch, epochs)
 

@@ -21,6 +21,7 @@ from benchmark.training.selection import (
     masked_mean,
     rank_within,  # noqa: F401 - coteaching_vog has it from here
 )
+from benchmark.training.side_by_side import logits_of
 
 
 class TwoNetworks(Method):
@@ -110,8 +111,9 @@ class SmallLossPair(TwoNetworks):
 
 def cross_entropies(batch: Batch, networks: Networks) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Logits (B, K) of both networks and their cross-entropies (B,) with the given labels."""
-    first, second = (network(batch.images) for network in networks)
-    return first, second, *(F.cross_entropy(logits, batch.labels, reduction="none") for logits in (first, second))
+    first, second = logits_of(networks, batch.images)
+    losses = [F.cross_entropy(logits, batch.labels, reduction="none") for logits in (first, second)]
+    return first, second, losses[0], losses[1]
 
 
 def exchanged(losses: tuple[Tensor, Tensor], kept: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -12,11 +12,11 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_ctrl_c_and_the_same_command_again(toys: Path, tmp_path: Path, jobs: str) -> None:
+@pytest.mark.parametrize("how", ["--jobs 1", "--jobs 2", "--jobs 1 --stack-seeds", "--engine local --jobs 1 --stack-seeds"])
+def test_ctrl_c_and_the_same_command_again(toys: Path, tmp_path: Path, how: str) -> None:
     runs = tmp_path / "runs"
     words = ["run", "--methods", "works", "--baseline", "none", "--datasets", "toy", "--seeds", "0-1", "--epochs", "120", "--device", "cpu"]
-    words += ["--jobs", jobs, "--threads", "1", "--no-tracking", "--plugin", str(toys), "--runs", str(runs)]
+    words += [*how.split(), "--threads", "1", "--no-tracking", "--plugin", str(toys), "--runs", str(runs)]
     command = [sys.executable, "-m", "benchmark", *words]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 90

@@ -40,7 +40,7 @@ class Bench:
     def jobs(self, actions: Sequence[str]) -> list[Job]:
         plan = {f"{number:016x}": what for number, what in enumerate(actions)}
         (self.runs / "plan.json").write_text(json.dumps(plan))
-        return [Job(key, what) for key, what in plan.items()]
+        return [Job(key, what, alike="the same") for key, what in plan.items()]
 
     def finished(self) -> list[str]:
         path = self.runs / "done.txt"

@@ -43,6 +43,8 @@ def lines_of(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
         ("--engine ray --device cuda:1", "--device cuda:1 names a GPU of this machine"),
         ("--engine ray --device cuda", "Ray gives a run no GPU unless --gpus-per-run says how much of one"),
         ("--engine ray --device cpu --gpus-per-run 1", "--device cpu and --gpus-per-run contradict each other"),
+        ("--engine ray --stack-seeds", "--stack-seeds trains several runs in one worker, but --engine ray sends one run to each; use"),
+        ("--engine slurm --stack-seeds", "--engine slurm sends one run to each; use --engine local"),
         ("--engine slurm --timeout 60", "write --slurm time=MINUTES"),
         ("--engine serial --jobs 2", "cannot keep --jobs 2; use --engine local"),
         ("--engine serial --gpus 0", "cannot keep --gpus; use --engine local"),

@@ -34,7 +34,16 @@ def slurm(bench: Any) -> Engine:
     return SlurmEngine(bench.options(), cluster="local", command=bench.command)
 
 
+def serial_together(bench: Any) -> Engine:
+    return SerialEngine(bench.options(stack_seeds=True), runpy.run_path(str(bench.toy))["execute"])
+
+
+def local_together(jobs: int) -> Callable[[Any], Engine]:
+    return lambda bench: bench.local(jobs, stack_seeds=True)
+
+
 FAST = {"serial": serial, "local-1": local(1), "local-2": local(2)}
+FAST |= {"serial-together": serial_together, "local-1-together": local_together(1), "local-2-together": local_together(2)}
 SLOW = {"ray": ray, "slurm-local": slurm}
 ENGINES = {**FAST, **SLOW}
 

@@ -253,3 +253,35 @@ def test_this_process_keeps_nothing(bench: Any) -> None:
     assert descriptors() <= before
     assert threading.active_count() <= threads
     assert children() <= others
+
+
+class TestTogether:
+    """Runs that one worker trains side by side."""
+
+    def test_a_dead_worker_costs_each_one_attempt(self, bench: Any) -> None:
+        jobs = bench.jobs(["kill once", "work", "work"])
+        events: list[dict] = []
+        outcomes = list(bench.local(1, stack_seeds=True).run(jobs, events.append))
+        assert {outcome.key: outcome.status for outcome in outcomes} == {job.key: "done" for job in jobs}
+        assert any("tried once more" in event.get("message", "") for event in events)
+
+    def test_twice_dead_is_killed_for_those_left(self, bench: Any) -> None:
+        jobs = bench.jobs(["work", "kill", "work"])
+        outcomes = {outcome.key: outcome for outcome in bench.local(1, stack_seeds=True).run(jobs, lambda event: None)}
+        assert outcomes[jobs[0].key].status == "done"  # it had ended before
+        assert [outcomes[job.key].status for job in jobs[1:]] == ["killed", "killed"]
+        assert "SIGKILL twice" in outcomes[jobs[1].key].message
+
+    def test_one_that_leaves_the_process_ends_alone(self, bench: Any) -> None:
+        jobs = bench.jobs(["exit", "work"])
+        outcomes = {outcome.key: outcome for outcome in bench.local(1, stack_seeds=True).run(jobs, lambda event: None)}
+        assert [outcomes[job.key].status for job in jobs] == ["killed", "done"]
+        assert outcomes[jobs[0].key].message == "the run called sys.exit(3)"
+
+    def test_the_limit_is_that_of_as_many_runs(self, bench: Any) -> None:
+        jobs = bench.jobs(["hang", "work"])
+        started = time.monotonic()
+        outcomes = {outcome.key: outcome for outcome in bench.local(1, stack_seeds=True, timeout=1.0).run(jobs, lambda event: None)}
+        assert [outcomes[job.key].status for job in jobs] == ["timeout", "timeout"]  # the first sleeps with the baton in its hand
+        assert time.monotonic() - started > 2.0
+        assert "stopped after 2 s" in outcomes[jobs[1].key].message

@@ -25,10 +25,13 @@ from benchmark.registry import Registry
 from benchmark.spec import expand, protocol
 from benchmark.store import RunStore
 from benchmark.tasks import defaults_of, task_of
+from benchmark.training import joint_choice
 from benchmark.training.checkpoint_writer import CheckpointWriter
 from benchmark.training.context import RunContext
 from benchmark.training.networks import MovingAverage
 from benchmark.training.oracle import Oracle
+from benchmark.training.stacking import JointPass, Stacks, collecting, joint_backward
+from benchmark.training.together import execute_together
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -227,3 +230,49 @@ def test_a_checkpoint_is_of_its_moment(tmp_path: Path) -> None:
     writer.settle()
     found = torch.load(tmp_path / "x.pt", weights_only=True)["weights"]
     assert found.device.type == "cpu" and found.min() == found.max() == 20
+
+
+def test_seeds_together_are_as_alone(tmp_path: Path, exact: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three seeds in joint passes against each alone, float32 on the GPU."""
+    monkeypatch.setattr(joint_choice, "forced", True)
+    specs = expand(
+        Registry(),
+        methods=parse_settings("ce", what="method"),
+        datasets=parse_settings("digits", what="dataset"),
+        noise=parse_settings("symmetric:0.2", what="noise"),
+        seeds=range(3),
+        protocol=protocol("quick", {"epochs": 2, "optimizer": "sgd", "lr": 0.01, "precision": "fp32"}),
+        data_root=tmp_path,
+    )
+    losses = {}
+    for name in ("alone", "together"):
+        store = RunStore(tmp_path / name)
+        keys, options = [store.register(spec) for spec in specs], WorkerOptions(store.root, device="cuda")
+        if name == "together":
+            outcomes = list(execute_together(worker.execute, keys, options, lambda event: None))
+        else:
+            outcomes = [worker.execute(key, options, lambda event: None) for key in keys]
+        assert {outcome.status for outcome in outcomes} == {"done"}
+        losses[name] = [[row["loss"] for row in read_lines(store.folder(key) / "history.jsonl")] for key in keys]
+    np.testing.assert_allclose(losses["together"], losses["alone"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_joint_step_waits_for_nothing(bf16: bool, no_sync: None) -> None:
+    run, _ = tiny(torch.device("cuda"))
+    networks = run.networks(4)
+    for network in networks:
+        network.bf16 = bf16
+    images = [torch.randn(32, 3, 16, 16, device="cuda") for _ in networks]
+    stacks = Stacks()
+    for step in range(3):
+        if step == 1:  # the first loads kernels
+            torch.cuda.set_sync_debug_mode("error")
+        joint = JointPass(stacks.stack(list(networks)), images)
+        for optimizer in networks.optimizers:
+            optimizer.zero_grad()
+        with collecting() as passes:
+            for logits in joint.logits():
+                logits.logsumexp(dim=1).mean().backward()
+        joint_backward(passes)
+        stacks.step(networks.optimizers)

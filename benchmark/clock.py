@@ -1,0 +1,29 @@
+"""Whose seconds are counted: several runs may share one process, and each is charged for its own work only."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+_here = threading.local()
+
+
+def member() -> Any:
+    """The run that this thread trains, one of a group (:class:`benchmark.training.together.Member`); None where there is no group."""
+    return getattr(_here, "member", None)
+
+
+def belong_to(one: Any) -> None:
+    """This thread trains a run of a group from now on."""
+    _here.member = one
+
+
+def seconds() -> float:
+    """Seconds from an arbitrary start, for differences.
+
+    Of a run in a group: the time that its own thread worked, and its share of the work that was done for several runs at once. So the
+    seconds of all runs of a group add up to the time that the group took.
+    """
+    one = member()
+    return time.perf_counter() if one is None else float(one.seconds())

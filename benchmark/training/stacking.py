@@ -1,0 +1,422 @@
+"""Joint passes of several networks of one architecture: their channels side by side, one kernel where there were several.
+
+The activations of S networks are laid out as (B, S·C, H, W). A convolution becomes a grouped one, batch norm runs over S·C channels, a
+linear layer becomes a batched product. Weights are joined from the networks' own parameters in every pass, so that gradients,
+optimisers and checkpoints are each network's own.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from benchmark.training.backbones import BaseNetwork, GlobalPool, Network
+
+_BY_CHANNEL: tuple[type[nn.Module], ...] = (
+    *(nn.ReLU, nn.LeakyReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.ELU, nn.Hardswish, nn.Tanh, nn.Sigmoid),
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, GlobalPool, nn.Identity),
+)
+"""Layers without weights that treat every channel alike: they run on stacked channels as they are."""
+
+_FUNCTIONS = (F.relu, torch.relu, F.leaky_relu, operator.add, operator.iadd, torch.add)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One node of a trunk's graph: what runs (a layer's name, or a function) on which earlier values."""
+
+    kind: str
+    name: str
+    target: Any
+    inputs: tuple[Any, ...]
+    options: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What two networks must have in common to run together.
+
+    Attributes:
+        steps: the trunk's graph.
+        signature: text that is equal for equal graphs, layers and shapes of weights.
+    """
+
+    steps: tuple[_Step, ...]
+    signature: str
+
+
+class _Tracer(fx.Tracer):
+    """Takes a layer of our own that runs on stacked channels as one step."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a layer is one step."""
+        return isinstance(m, GlobalPool) or super().is_leaf_module(m, module_qualified_name)
+
+
+_known: WeakKeyDictionary[nn.Module, Architecture | str] = WeakKeyDictionary()
+
+
+def architecture(network: BaseNetwork) -> Architecture | str:
+    """The graph of a network; or, as text, why it cannot be stacked. Traced once a network."""
+    found = _known.get(network)
+    if found is None:
+        found = _known[network] = _architecture(network)
+    return found
+
+
+def _architecture(network: BaseNetwork) -> Architecture | str:
+    if type(network) is not Network:
+        return f"a {type(network).__name__} is no trunk with a linear head"
+    if type(network.head) is not nn.Linear:
+        return f"its head is a {type(network.head).__name__}"
+    try:
+        graph = _Tracer().trace(network.trunk)
+    except Exception as error:  # whatever a model's forward makes of symbols
+        return f"its trunk cannot be traced ({type(error).__name__})"
+    layers = dict(network.trunk.named_modules())
+    steps = []
+    for node in graph.nodes:
+        reason = _obstacle(node, layers)
+        if reason:
+            return reason
+        inputs = tuple(_reference(value) for value in node.args)
+        options = tuple((name, _reference(value)) for name, value in node.kwargs.items())
+        steps.append(_Step(node.op, node.name, node.target, inputs, options))
+    shapes = [(name, tuple(p.shape), str(p.dtype)) for name, p in network.named_parameters()]
+    layout = [f"{s.kind} {s.target if isinstance(s.target, str) else s.target.__name__} {s.inputs} {s.options}" for s in steps]
+    used = [f"{type(layers[s.target]).__name__}({layers[s.target].extra_repr()})" for s in steps if s.kind == "call_module"]
+    return Architecture(tuple(steps), repr((layout, used, shapes, network.bf16)))
+
+
+@dataclass(frozen=True)
+class _Value:
+    """An earlier node's value, by name."""
+
+    name: str
+
+
+def _reference(value: Any) -> Any:
+    return _Value(value.name) if isinstance(value, fx.Node) else value
+
+
+def _obstacle(node: fx.Node, layers: dict[str, nn.Module]) -> str:
+    """Why a node cannot run on stacked channels; empty if it can."""
+    if any(isinstance(value, (list, tuple, dict)) for value in (*node.args, *node.kwargs.values())):
+        return f"{node.name} takes a list"
+    if node.op == "placeholder":
+        return "" if node.prev.op == "root" else "its trunk takes more than images"
+    if node.op == "output":
+        return "" if isinstance(node.args[0], fx.Node) else "its trunk returns more than features"
+    if node.op == "call_module":
+        return _layer_obstacle(layers[str(node.target)])
+    flattens = node.target is torch.flatten and (*node.args[1:], *node.kwargs.values()) == (1,)
+    if node.op == "call_function" and (flattens or node.target in _FUNCTIONS):
+        return ""
+    return f"{getattr(node.target, '__name__', node.target)} is not known to treat every channel alike"
+
+
+def _layer_obstacle(layer: nn.Module) -> str:
+    kind = type(layer)
+    if kind in _BY_CHANNEL or kind is nn.Linear:
+        return ""
+    if isinstance(layer, (nn.Dropout, nn.Dropout2d)) and layer.p == 0:
+        return ""
+    if kind is nn.Conv2d and isinstance(layer, nn.Conv2d):
+        return "" if layer.padding_mode == "zeros" else f"a convolution pads by {layer.padding_mode}"
+    if kind is nn.Flatten and isinstance(layer, nn.Flatten):
+        return "" if (layer.start_dim, layer.end_dim) == (1, -1) else "it flattens more than channels and pixels"
+    if isinstance(layer, _NORMS) and kind in _NORMS:
+        plain = layer.affine and layer.track_running_stats and layer.momentum is not None
+        return "" if plain else "a batch norm keeps no running statistics"
+    return f"it has a {kind.__name__} layer"
+
+
+def joint_key(networks: Sequence[BaseNetwork], images: Tensor) -> tuple[Any, ...] | None:
+    """Equal for passes that can be made as one, as they would be made now; None for those that have to be made alone."""
+    if images.requires_grad or torch.is_autocast_enabled(images.device.type) or torch.is_inference_mode_enabled():
+        return None
+    parts: list[Any] = []
+    for network in networks:
+        found = architecture(network)
+        if isinstance(found, str):
+            return None
+        layers = list(network.modules())
+        if any(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks for layer in layers):
+            return None  # a method looks into this network while it runs
+        if network.micro_batch is not None:
+            return None  # memory is short, and a joint pass takes more
+        parts.append((found.signature, tuple(layer.training for layer in layers), next(network.parameters()).requires_grad))
+    if len(set(parts)) > 1:
+        return None
+    return (parts[0], len(parts), tuple(images.shape), images.dtype, images.device, torch.is_grad_enabled())
+
+
+class Stack:
+    """Several networks that :func:`joint_key` finds alike, as one.
+
+    Args:
+        networks: M networks of one architecture.
+    """
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        found = architecture(networks[0])
+        assert not isinstance(found, str), found
+        self.networks, self._steps, self._size = list(networks), found.steps, len(networks)
+        self._layers = {s.target: [net.trunk.get_submodule(s.target) for net in networks] for s in found.steps if s.kind == "call_module"}
+
+    def __call__(self, images: Sequence[Tensor]) -> Tensor:
+        """(M, B, K) float32 logits.
+
+        Args:
+            images: normalised (B, C, H, W) or (B, D), one tensor for each of M / len(images) networks that follow each other.
+        """
+        joined = images[0] if len(images) == 1 else torch.cat(list(images), dim=1)
+        if joined.ndim == 4:
+            joined = joined.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(joined.device.type, torch.bfloat16, enabled=self.networks[0].bf16):
+            features = self._run(joined, len(images)).float()
+        return _linear(self._each(features), [network.head for network in self.networks])
+
+    def _run(self, joined: Tensor, inputs: int) -> Tensor:
+        """(B, M·width) features of (B, inputs·C, …) images."""
+        values: dict[str, Tensor] = {}
+        unspread = ""  # the name of a value that several networks still share
+        for step in self._steps:
+            if step.kind == "placeholder":
+                values[step.name] = joined
+                unspread = step.name if inputs < self._size else ""
+                continue
+            shared = bool(unspread) and _Value(unspread) in step.inputs
+            if shared and step.kind == "call_module" and isinstance(layer := self._layers[step.target][0], nn.Conv2d) and layer.groups == 1:
+                values[step.name] = _convolution(values[unspread], self._layers[step.target], inputs)
+                continue
+            if shared:
+                values[unspread] = _spread(values[unspread], inputs, self._size)
+                unspread = ""
+            given = [values[value.name] if isinstance(value, _Value) else value for value in step.inputs]
+            if step.kind == "output":
+                result: Tensor = given[0]
+                return result
+            options = {name: values[value.name] if isinstance(value, _Value) else value for name, value in step.options}
+            values[step.name] = self._layer(step.target, given[0]) if step.kind == "call_module" else step.target(*given, **options)
+        raise AssertionError("a graph without output")
+
+    def _layer(self, name: str, x: Tensor) -> Tensor:
+        layers = self._layers[name]
+        if isinstance(layers[0], nn.Conv2d):
+            return _convolution(x, layers, self._size * layers[0].groups)
+        if isinstance(layers[0], _NORMS):
+            return _batch_norm(x, layers)
+        if isinstance(layers[0], nn.Linear):
+            outputs = _linear(self._each(x), layers)
+            return outputs.transpose(0, 1).reshape(x.shape[0], -1)
+        result: Tensor = layers[0](x)
+        return result
+
+    def _each(self, x: Tensor) -> Tensor:
+        """(B, M·D) as (M, B, D)."""
+        return x.reshape(x.shape[0], self._size, -1).transpose(0, 1)
+
+
+def _spread(x: Tensor, inputs: int, size: int) -> Tensor:
+    """(B, inputs·C, …) as (B, size·C, …), each input repeated for the networks that share it."""
+    parts = x.unflatten(1, (inputs, -1)).unsqueeze(2)
+    return parts.expand(-1, -1, size // inputs, *parts.shape[3:]).flatten(1, 3)
+
+
+def _joined(layers: Sequence[Any], name: str) -> Tensor | None:
+    return None if getattr(layers[0], name) is None else torch.cat([getattr(layer, name) for layer in layers])
+
+
+def _convolution(x: Tensor, layers: Sequence[Any], groups: int) -> Tensor:
+    weight, first = torch.cat([layer.weight for layer in layers]), layers[0]
+    return F.conv2d(x, weight, _joined(layers, "bias"), first.stride, first.padding, first.dilation, groups)
+
+
+def _linear(x: Tensor, layers: Sequence[Any]) -> Tensor:
+    """(M, B, O) of (M, B, D)."""
+    weight = torch.stack([layer.weight for layer in layers]).transpose(1, 2)
+    if layers[0].bias is None:
+        return torch.bmm(x, weight)
+    return torch.baddbmm(torch.stack([layer.bias for layer in layers]).unsqueeze(1), x, weight)
+
+
+def _batch_norm(x: Tensor, layers: Sequence[Any]) -> Tensor:
+    first, training = layers[0], layers[0].training
+    means, variances = [layer.running_mean for layer in layers], [layer.running_var for layer in layers]
+    mean, variance = torch.cat(means), torch.cat(variances)
+    normed = F.batch_norm(x, mean, variance, _joined(layers, "weight"), _joined(layers, "bias"), training, first.momentum, first.eps)
+    if training:
+        with torch.no_grad():
+            torch._foreach_copy_(means + variances, [*mean.split(first.num_features), *variance.split(first.num_features)])
+            torch._foreach_add_([layer.num_batches_tracked for layer in layers], 1)
+    return normed
+
+
+def shared_images(images: Sequence[Tensor]) -> list[Tensor]:
+    """One tensor a block of networks on the same images, if all blocks are of one size; else ``images`` as they are."""
+    starts = [i for i, one in enumerate(images) if i == 0 or one is not images[i - 1]]
+    sizes = {after - start for start, after in zip(starts, [*starts[1:], len(images)], strict=True)}
+    return [images[i] for i in starts] if len(sizes) == 1 else list(images)
+
+
+class JointPass:
+    """One forward pass of networks of several runs, each of which differentiates its own part when it likes.
+
+    A run is given logits whose gradients stop at a door. While :func:`collecting`, they wait there for :func:`joint_backward`; else the
+    door computes what is asked for at once, for its own network alone.
+    """
+
+    def __init__(self, stack: Stack, images: Sequence[Tensor]) -> None:
+        self.output = stack(images)
+        self.parameters = [[p for p in network.parameters() if p.requires_grad] for network in stack.networks]
+        self.gradients: dict[int, Tensor] = {}
+
+    def logits(self) -> list[Tensor]:
+        """(B, K) of each network."""
+        parts = self.output.detach().unbind()
+        if not self.output.requires_grad:
+            return list(parts)
+        return [_Door.apply(self, i, part, *self.parameters[i]) for i, part in enumerate(parts)]
+
+    def gradient(self) -> Tensor:
+        """(M, B, K), zero for the networks that have sent none."""
+        nothing = torch.zeros_like(self.output[0])
+        return torch.stack([self.gradients.get(i, nothing) for i in range(len(self.parameters))])
+
+
+class collecting:  # noqa: N801 - reads as a statement
+    """While this is entered, gradients stop at the doors; its value is the list of passes whose doors were reached."""
+
+    passes: ClassVar[list[JointPass] | None] = None  # one list for all threads: on a GPU a backward pass has threads of its own
+
+    def __enter__(self) -> list[JointPass]:
+        collecting.passes = []
+        return collecting.passes
+
+    def __exit__(self, *error: object) -> None:
+        collecting.passes = None
+
+
+class _Door(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, joint: JointPass, position: int, part: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.joint, ctx.position = joint, position
+        return part
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        joint, position, gradient = ctx.joint, ctx.position, gradients[0]
+        parameters = joint.parameters[position]
+        if collecting.passes is not None:
+            if not any(joint is one for one in collecting.passes):
+                collecting.passes.append(joint)
+            earlier = joint.gradients.get(position)
+            joint.gradients[position] = gradient if earlier is None else earlier + gradient
+            return (None, None, None, *(None for _ in parameters))
+        whole = torch.zeros_like(joint.output)
+        whole[position] = gradient
+        found = torch.autograd.grad(joint.output, parameters, whole, retain_graph=True, allow_unused=True)
+        return (None, None, None, *found)
+
+
+def joint_backward(passes: Sequence[JointPass]) -> None:
+    """Send the gradients that wait at the doors on to the parameters of the networks that they belong to, in one backward pass."""
+    if not passes:
+        return
+    whole = all(len(one.gradients) == len(one.parameters) for one in passes)
+    arrived = None if whole else [p for one in passes for i in one.gradients for p in one.parameters[i]]
+    outputs, gradients = [one.output for one in passes], [one.gradient() for one in passes]
+    for one in passes:
+        one.gradients.clear()
+    torch.autograd.backward(outputs, gradients, retain_graph=not whole, inputs=arrived)
+
+
+def _settings(group: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name not in ("params", "foreach")}
+
+
+def steppable(optimizers: Sequence[torch.optim.Optimizer]) -> bool:
+    """Whether one step over the parameters of all is the same as a step of each."""
+    first = optimizers[0]
+    if type(first) not in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
+        return False
+    wanted = [_settings(group) for group in first.param_groups]
+    if any(isinstance(value, Tensor) or (name == "fused" and value) for group in wanted for name, value in group.items()):
+        return False
+    return all(
+        type(one) is type(first) and [_settings(group) for group in one.param_groups] == wanted for one in optimizers[1:]
+    ) and not any(one._optimizer_step_pre_hooks or one._optimizer_step_post_hooks for one in optimizers)
+
+
+class JointOptimizer:
+    """One step for several optimisers of one kind and setting; each keeps its own state, which this one only borrows."""
+
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        self._members = list(optimizers)
+        groups = []
+        for i, group in enumerate(optimizers[0].param_groups):
+            groups.append({**_settings(group), "foreach": True, "params": [p for one in optimizers for p in one.param_groups[i]["params"]]})
+        build: Callable[..., torch.optim.Optimizer] = type(optimizers[0])
+        self._joint = build(groups)
+        self._states: list[Any] = []
+
+    def step(self) -> None:
+        """The step; settings and states are those that the members have now."""
+        if len(self._states) != len(self._members) or any(s is not one.state for s, one in zip(self._states, self._members, strict=True)):
+            self._borrow()
+        for mine, theirs in zip(self._joint.param_groups, self._members[0].param_groups, strict=True):
+            mine.update(_settings(theirs))
+        self._joint.step()
+
+    def _borrow(self) -> None:
+        """A member that was restored from a checkpoint has another state than before."""
+        self._states = [one.state for one in self._members]
+        for one in self._members:
+            for group in one.param_groups:
+                for parameter in group["params"]:
+                    self._joint.state[parameter] = one.state[parameter]
+
+
+class Stacks:
+    """The latest stacks and joint optimisers, because building one takes longer than a pass."""
+
+    limit = 8
+
+    def __init__(self) -> None:
+        self._stacks: dict[tuple[int, ...], Stack] = {}
+        self._optimizers: dict[tuple[int, ...], JointOptimizer] = {}
+
+    def stack(self, networks: Sequence[Network]) -> Stack:
+        """The stack of these networks."""
+        key = tuple(map(id, networks))  # what is kept holds its networks, so that no other can have their ids
+        if key not in self._stacks:
+            self._stacks[key] = Stack(networks)
+        return _latest(self._stacks, key, self.limit)
+
+    def step(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """A step of all, in one where that is the same."""
+        if len(optimizers) == 1 or not steppable(optimizers):
+            for optimizer in optimizers:
+                optimizer.step()
+            return
+        key = tuple(map(id, optimizers))
+        if key not in self._optimizers:
+            self._optimizers[key] = JointOptimizer(optimizers)
+        _latest(self._optimizers, key, self.limit).step()
+
+
+def _latest(kept: dict[Any, Any], key: Any, limit: int) -> Any:
+    kept[key] = found = kept.pop(key)
+    while len(kept) > limit:
+        del kept[next(iter(kept))]
+    return found
