@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmark.training.backbones import Network
+from benchmark.training.optimizers import OPTIMIZERS
 from benchmark.training.stacking import JointPass, Stacks, architecture, collecting, joint_backward, shared_images
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def compare(networks: Sequence[Network], images: Sequence[Tensor], gradients: bo
     generator = torch.Generator().manual_seed(0)
     drawn = {id(one): torch.randn(one.shape, generator=generator).to(one) for one in images}
     given = [drawn[id(one)] for one in images]
-    optimizers = [torch.optim.SGD(twin.parameters(), lr=1e-6, momentum=0.9) for twin in copies] if gradients else []
+    optimizers = [OPTIMIZERS["sgd"](twin.parameters(), lr=1e-6, momentum=0.9, fused=True) for twin in copies] if gradients else []
     stacks = Stacks()
 
     def apart() -> None:

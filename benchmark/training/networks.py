@@ -12,6 +12,7 @@ from torch import Tensor
 from benchmark import clock, profiling
 from benchmark.spec import TrainingProtocol
 from benchmark.training.backbones import Network
+from benchmark.training.optimizers import OPTIMIZERS
 from benchmark.training.schedules import Schedule
 from benchmark.training.side_by_side import logits_of
 
@@ -139,9 +140,6 @@ class MovingAverage:
 
 def _optimizer(module: Network, protocol: TrainingProtocol, lr_scale: float) -> torch.optim.Optimizer:
     parameters = [p for p in module.parameters() if p.requires_grad]
-    lr = protocol.lr * lr_scale
-    decay = protocol.weight_decay
-    if protocol.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, momentum=protocol.momentum, weight_decay=decay, fused=True)
-    adam = torch.optim.AdamW if protocol.optimizer == "adamw" else torch.optim.Adam
-    return adam(parameters, lr=lr, betas=(protocol.momentum, 0.999), weight_decay=decay, fused=True)  # one pass over each weight
+    settings: dict[str, Any] = {"lr": protocol.lr * lr_scale, "weight_decay": protocol.weight_decay}
+    settings |= {"momentum": protocol.momentum} if protocol.optimizer == "sgd" else {"betas": (protocol.momentum, 0.999)}
+    return OPTIMIZERS[protocol.optimizer](parameters, **settings, fused=True)  # one pass over each weight

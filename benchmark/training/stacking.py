@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from benchmark.training.backbones import BaseNetwork, GlobalPool, Network
+from benchmark.training.optimizers import OPTIMIZERS
 
 _BY_CHANNEL: tuple[type[nn.Module], ...] = (
     *(nn.ReLU, nn.LeakyReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.ELU, nn.Hardswish, nn.Tanh, nn.Sigmoid),
@@ -348,11 +349,13 @@ def _settings(group: dict[str, Any]) -> dict[str, Any]:
 def steppable(optimizers: Sequence[torch.optim.Optimizer]) -> bool:
     """Whether one step over the parameters of all is the same as a step of each."""
     first = optimizers[0]
-    if type(first) not in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
+    if type(first) not in OPTIMIZERS.values():
         return False
     wanted = [_settings(group) for group in first.param_groups]
-    if any(isinstance(value, Tensor) or (name == "fused" and value) for group in wanted for name, value in group.items()):
+    if any(isinstance(value, Tensor) for group in wanted for value in group.values()):
         return False
+    if len({any(one.state.values()) for one in optimizers}) > 1:
+        return False  # the first step of one, a later one of another: SGD has no momentum for some of the weights yet
     return all(
         type(one) is type(first) and [_settings(group) for group in one.param_groups] == wanted for one in optimizers[1:]
     ) and not any(one._optimizer_step_pre_hooks or one._optimizer_step_post_hooks for one in optimizers)
@@ -365,7 +368,7 @@ class JointOptimizer:
         self._members = list(optimizers)
         groups = []
         for i, group in enumerate(optimizers[0].param_groups):
-            groups.append({**_settings(group), "foreach": True, "params": [p for one in optimizers for p in one.param_groups[i]["params"]]})
+            groups.append({**_settings(group), "params": [p for one in optimizers for p in one.param_groups[i]["params"]]})
         build: Callable[..., torch.optim.Optimizer] = type(optimizers[0])
         self._joint = build(groups)
         self._states: list[Any] = []

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.training.optimizers import OPTIMIZERS
+
 HIDDEN = 200
 LEARNING_RATE = 0.02
 STEPS = 500
@@ -54,7 +56,7 @@ def train_detector(histories: Tensor, wrong: Tensor, *, balance: bool, generator
     network = _mlp(histories.shape[1], generator).to(histories.device)
     counts = torch.bincount(answers[kept], minlength=2).float()
     weights = counts.sum() / (2 * counts) if balance else None
-    optimizer = torch.optim.SGD(network.parameters(), lr=LEARNING_RATE)
+    optimizer = OPTIMIZERS["sgd"](network.parameters(), lr=LEARNING_RATE)
     x, y = histories[kept], answers[kept]
     for _ in range(STEPS):
         optimizer.zero_grad(set_to_none=True)
