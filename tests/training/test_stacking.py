@@ -155,6 +155,23 @@ def test_a_step_is_that_of_each(optimizer: str) -> None:
             torch.testing.assert_close(mine["state"][number], values, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["cnn_small", "preact_resnet18"])
+def test_training_in_float64(name: str) -> None:
+    """Without float32's rounding, which deep networks on small batches multiply from step to step, nothing is left of the difference."""
+    settings, stacks = protocol("quick", {"optimizer": "sgd", "lr": 0.01}), Stacks()
+    ours = Networks([network.double() for network in networks_of(name, 3)], settings)
+    theirs = Networks(copy.deepcopy(list(ours)), settings)
+    for step in range(4):
+        images = [one.double() + step for one in batches(name, 3)]
+        stack = stacks.stack(list(ours))
+        features = stack._each(stack._run(torch.cat(images, dim=1), 3))
+        joint = [network.head(one) for network, one in zip(ours, features, strict=True)]
+        alone = [network.head(network.trunk(one)) for network, one in zip(theirs, images, strict=True)]
+        torch.testing.assert_close(joint, alone, atol=1e-9, rtol=1e-9)
+        for networks, logits in ((ours, joint), (theirs, alone)):
+            networks.step([F.cross_entropy(one, torch.arange(6) % 4) for one in logits])
+
+
 def test_optimisers_that_differ_step_alone() -> None:
     first, second = (Networks(networks_of("linear", 1), protocol("quick", {"lr": lr})) for lr in (0.1, 0.2))
     assert not steppable([*first.optimizers, *second.optimizers])

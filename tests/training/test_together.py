@@ -84,7 +84,6 @@ def equal_runs(one: Path, other: Path, atol: float = 1e-4) -> None:
         ("sop", "digits:subset=0.2", "cnn_small"),
         pytest.param("hsa", "digits:subset=0.2", "cnn_small", marks=pytest.mark.slow),
         pytest.param("dividemix", "digits:subset=0.2", "cnn_small", marks=pytest.mark.slow),
-        pytest.param("ce", "digits:subset=0.2", "preact_resnet18", marks=pytest.mark.slow),
     ],
 )
 def test_as_alone(tmp_path: Path, method: str, dataset: str, backbone: str) -> None:
