@@ -156,8 +156,8 @@ class RunProfile:
             logger.warning("the profile cannot be written to %s: %s", self.folder, error.strerror or error)
 
     def close(self) -> None:
-        """Let go of the profiler, however the run has ended."""
-        self.tracer.stop()
+        """Let go of torch's profiler, however the run has ended."""
+        self.tracer.abandon()
 
     def _document(self, facts: dict[str, Any], traced: bool) -> dict[str, Any]:
         parts = self.watch.totals()

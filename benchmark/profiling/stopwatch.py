@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 PARTS: dict[str, str] = {
-    "start": "the interpreter and its imports, where this run was the process's first",
+    "start": "the interpreter and its imports, where this run was the process's first; the first optimiser has some of its own",
     "preparation": "the data: loading, splitting, noise, moving them to the device",
     "data": "order and gathering of the batches",
     "augmentation": "draws, changes and normalisation of the batches",

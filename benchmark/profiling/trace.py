@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import logging
@@ -64,6 +65,13 @@ class Tracer:
             self._give_up(error)
         finally:
             self._profiler = None
+
+    def abandon(self) -> None:
+        """End the stretch, if one is being recorded, and keep nothing of it."""
+        profiler, self._profiler, self.running = self._profiler, None, False
+        if profiler is not None:
+            with contextlib.suppress(Exception):
+                profiler.__exit__(None, None, None)
 
     def write(self, path: Path) -> bool:
         """Write what was recorded, compressed; False if that is nothing."""

@@ -187,7 +187,8 @@ class RunContext:
             self._pieces.apply(network)
             modules.append(cast(Network, network.to(self.device)))
         profiling.watch(modules)
-        built = Networks(modules, self.protocol, lr_scale=lr_scale * self._phase.lr_scale)
+        with profiling.part("start"):  # the first optimiser of a process imports torch._dynamo
+            built = Networks(modules, self.protocol, lr_scale=lr_scale * self._phase.lr_scale)
         self.parameters = max(self.parameters, built.parameter_count())
         return built
 

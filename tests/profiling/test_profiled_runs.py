@@ -56,7 +56,7 @@ class Killed(Method):
         marker = Path(__file__).with_name("was killed")
         if epoch == 1 and not marker.exists():
             marker.touch()
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt  # in the middle of the traced steps
         return F.cross_entropy(networks[0](batch.images), batch.labels)
 
 
