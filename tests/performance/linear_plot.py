@@ -26,7 +26,7 @@ def draw(rows: list[dict[str, float]]) -> Figure:
     memory_axes.plot(sizes, [row["peak_mb"] for row in rows], color=PALETTE[1], marker="s", label="the whole process")
     pixels = [3 * 32 * 32 * n / 2**20 for n in sizes]
     memory_axes.plot(sizes, pixels, color=QUIET, linestyle=(0, (4, 2)), label="the pixels alone")
-    memory_axes.axhline(MEMORY_BOUND_MB, color=INK, linewidth=0.8, label="bound")
+    memory_axes.axhline(MEMORY_BOUND_MB, color=INK, linewidth=0.8, label="bound at 100,000")
     bare_axes(time_axes, title="Time of an epoch", x="images", y="seconds of CPU")
     bare_axes(memory_axes, title="Memory at most", x="images", y="MB")
     for axes in (time_axes, memory_axes):
