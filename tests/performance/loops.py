@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -36,17 +37,17 @@ def context(training: TrainingData, backbone: str, batch_size: int, **changes: A
 
 
 def ours(name: str, training: TrainingData, backbone: str, batch_size: int, **changes: Any) -> Epoch:
-    """One epoch of a method through the harness, networks built beforehand."""
+    """One epoch of a method through the harness; run, networks and method are built beforehand, as once a run."""
     cls = Registry().load("method", name)
-    built = context(training, backbone, batch_size, **changes).networks(cls.networks)
+    run = context(training, backbone, batch_size, **changes)
+    built = run.networks(cls.networks)
+    method = cls()
+    method.run, method.data = run, training
+    method.setup(training, run)
+    stages = itertools.count()
 
     def epoch() -> None:
-        run = context(training, backbone, batch_size, **changes)
-        run.networks = lambda *arguments, **options: built
-        method = cls()
-        method.run, method.data = run, training
-        method.setup(training, run)
-        for number in run.epochs("train", built):
+        for number in run.epochs(f"train{next(stages)}", built):
             for batch in run.loader():
                 run.step(built, method.training_step(batch, built, number), len(batch))
                 run.history.record(number, batch.indices, batch.labels, built[0].last_logits)
