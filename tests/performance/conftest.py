@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.performance.measuring import interleaved
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,23 +67,6 @@ def report(capsys):
             print(f"  {text}")
 
     return show
-
-
-def interleaved(first: Callable[[], object], second: Callable[[], object], rounds: int = 5) -> tuple[float, float, float]:
-    """Median seconds of two functions called in turn, after one warm-up each, and the median of first/second by round.
-
-    The order alternates, so that a drift of the machine's speed does not favour one.
-    """
-    first(), second()
-    times: tuple[list[float], list[float]] = ([], [])
-    for number in range(rounds):
-        order = (0, 1) if number % 2 == 0 else (1, 0)
-        for which in order:
-            started = time.perf_counter()
-            (first, second)[which]()
-            times[which].append(time.perf_counter() - started)
-    ratios = [a / b for a, b in zip(*times, strict=True)]
-    return statistics.median(times[0]), statistics.median(times[1]), statistics.median(ratios)
 
 
 @pytest.fixture(name="interleaved")

@@ -4,11 +4,8 @@ against sorting them; and what the metrics of masks do."""
 from __future__ import annotations
 
 import resource
-import threading
-import time
 
 import numpy as np
-import psutil
 import pytest
 import torch
 
@@ -16,6 +13,7 @@ from benchmark.metrics.segmentation import segmentation
 from benchmark.segmentation.confident import confident_maps
 from benchmark.segmentation.losses import keep_pixels
 from benchmark.segmentation.lowest import lowest_pixels
+from tests.performance.measuring import measured
 
 pytestmark = [pytest.mark.perf, pytest.mark.timeout(3600)]
 IMAGES, SIZE = 247, 256
@@ -36,27 +34,6 @@ def pixels(classes: int, n: int) -> tuple[np.ndarray, np.ndarray]:
         p = np.exp(logits)
         probabilities[i, 0] = p / p.sum(axis=0)
     return labels, probabilities
-
-
-def measured(work):
-    """Result, seconds of wall time and of the processor, and what the process's memory grew by at most, in MB."""
-    process, peak, over = psutil.Process(), [0], threading.Event()
-    start = process.memory_info().rss
-
-    def watch() -> None:
-        while not over.wait(0.01):
-            peak[0] = max(peak[0], process.memory_info().rss - start)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    wall, used = time.perf_counter(), time.process_time()
-    try:
-        result = work()
-        wall, used = time.perf_counter() - wall, time.process_time() - used
-    finally:
-        over.set()
-        watcher.join()
-    return result, wall, used, peak[0] / 2**20
 
 
 @pytest.mark.parametrize(("classes", "n"), [(2, IMAGES), (4, 50)])
