@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.errors import BenchmarkError, unknown_name
+from benchmark.training.folding import folded
 from benchmark.training.names import BACKBONES
 
 _SMALLEST = {"cnn_small": 8, "cnn9": 28}
@@ -73,7 +74,7 @@ class Network(BaseNetwork):
         if images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)  # close to twice as fast as (N, C, H, W) order on a CPU
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            return self.trunk(images).float()
+            return folded(self, self.trunk, images)(images).float()
 
     def logits(self, images: Tensor) -> Tensor:
         """(B, K) float32 logits of normalised (B, C, H, W) images."""

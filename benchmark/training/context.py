@@ -27,6 +27,7 @@ from benchmark.tasks.base import Task
 from benchmark.training import checkpoint
 from benchmark.training.augment import Augmenter, FeatureScaler
 from benchmark.training.backbones import Network
+from benchmark.training.folding import folding
 from benchmark.training.history import SampleHistory
 from benchmark.training.loader import batch_bounds
 from benchmark.training.networks import Networks
@@ -359,10 +360,11 @@ class RunContext:
         """
         if indices is None:
             indices = torch.arange(int(self._data.images.shape[0]), device=self.device)
-        parts = [
-            predictor(self._augmenter(self._data.images.index_select(0, indices[start:stop])))
-            for start, stop in batch_bounds(int(indices.shape[0]), self._evaluation_batch)
-        ]
+        with folding():
+            parts = [
+                predictor(self._augmenter(self._data.images.index_select(0, indices[start:stop])))
+                for start, stop in batch_bounds(int(indices.shape[0]), self._evaluation_batch)
+            ]
         return torch.cat(parts) if parts else torch.zeros(0, self._data.num_classes, device=self.device)
 
     def class_probabilities(self, networks: Networks, indices: Tensor | None = None) -> Tensor:
@@ -396,7 +398,8 @@ class RunContext:
         @torch.no_grad()
         def predict(part: Any) -> dict[str, Tensor]:
             networks.train(False)
-            return self._task.evaluate(part, predictor, self._augmenter, self._evaluation_batch)
+            with folding():
+                return self._task.evaluate(part, predictor, self._augmenter, self._evaluation_batch)
 
         return predict
 
