@@ -127,7 +127,8 @@ class FoldedConvolution(nn.Module):
         super().__init__()
         self._parts = (conv, norm)  # in a tuple: they stay the trunk's, and are no part of this module
         self._unary, self._scalars = activation[0], list(activation[1])
-        self._padding, self._stride, self._dilation = list(conv.padding), list(conv.stride), list(conv.dilation)
+        self._padding: list[int] = [int(side) for side in conv.padding]
+        self._stride, self._dilation = list(conv.stride), list(conv.dilation)
         self._groups = conv.groups
         self._weight = self._bias = torch.empty(0)
 
