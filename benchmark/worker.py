@@ -171,7 +171,7 @@ def _run(
         "trained_epochs": run.trained_samples / training.n,
     }
     lease.check()
-    store.commit(key, result | {"host": host(device), "started": begun, "finished": _now()})
+    store.commit(key, result | {"host": host(device) | {"precision": run.precision}, "started": begun, "finished": _now()})
     return result["status"], result["reason"] or ""
 
 

@@ -32,6 +32,7 @@ from benchmark.training.history import SampleHistory
 from benchmark.training.loader import batch_bounds
 from benchmark.training.networks import Networks
 from benchmark.training.oracle import Oracle
+from benchmark.training.precision import uses_bf16
 
 logger = logging.getLogger(__name__)
 
@@ -134,9 +135,8 @@ class RunContext:
         self._folder, self._checkpoint_seconds, self._code = folder, checkpoint_seconds, code
         self._shared, self._identity = shared, identity
         self._observer: Observer | None = None
-        self._bf16 = protocol.precision == "bf16" or (
-            protocol.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        )
+        side = min((int(pixels) for pixels in data.images.shape[2:]), default=0)
+        self._bf16 = uses_bf16(protocol.precision, device, backbone=protocol.backbone, side=side)
         self._stage, self._epoch, self._passes = "", 0, 0
         self._generators: dict[str, torch.Generator] = {}
         self._restored: dict[str, Tensor] = {}  # states of generators that the resumed run has not asked for yet
@@ -149,6 +149,11 @@ class RunContext:
         self._phase = _Phase()
         self._final: Evaluator | None = None
         checkpoint.seed_generators(derive_seed("setup", seed))
+
+    @property
+    def precision(self) -> str:
+        """Of the forward passes, ``bf16`` or ``fp32``: what the protocol asks for, or ``auto`` came to on this machine."""
+        return "bf16" if self._bf16 else "fp32"
 
     def observe(self, observer: Observer) -> None:
         """Attach the harness's side: it is told of every epoch and saved with every checkpoint."""
