@@ -137,19 +137,22 @@ class Augmenter:
         return pixels.masked_fill(inside.unsqueeze(1), 0.0)
 
     def _move(self, images: Tensor, geometry: Tensor) -> Tensor:
+        """Turned, flipped and shifted: where each pixel comes from is the sum of a number of its row and one of its column."""
         batch, channels = images.shape[:2]
-        down, right, flip, turns = geometry.view(batch, 4, 1, 1).unbind(dim=1)
-        rows, columns = self._rows, self._columns
+        down, right, flip, turns = geometry.view(batch, 4, 1).unbind(dim=1)
+        odd, half = turns % 2 == 1, turns >= 2  # a quarter turn swaps the axes, a half turn reverses both
+        rows, columns = self._rows.view(1, -1), self._columns.view(1, -1)
         if "rot90" in self.names:
-            odd, half = turns % 2 == 1, turns >= 2  # a quarter turn swaps the axes, a half turn reverses both
-            rows, columns = torch.where(odd, columns, rows), torch.where(odd, self.height - 1 - rows, columns)
             rows = torch.where(half, self.height - 1 - rows, rows)
-            columns = torch.where(half, self.width - 1 - columns, columns)
+            columns = torch.where(half != odd, self.width - 1 - columns, columns)
         if "flip" in self.names:
             columns = torch.where(flip == 1, self.width - 1 - columns, columns)
         if self.shift:
             rows, columns = _mirror(rows + down, self.height), _mirror(columns + right, self.width)
-        source = (rows * self.width + columns).expand(batch, self.height, self.width).reshape(batch, 1, -1)
+        along_rows, along_columns = rows * self.width, columns
+        if "rot90" in self.names and self.height == self.width:
+            along_rows, along_columns = torch.where(odd, columns, along_rows), torch.where(odd, along_rows, columns)
+        source = (along_rows.unsqueeze(2) + along_columns.unsqueeze(1)).expand(batch, self.height, self.width).reshape(batch, 1, -1)
         flat = images.reshape(batch, channels, -1)
         return flat.gather(2, source.expand(batch, channels, -1)).view_as(images)
 
