@@ -64,6 +64,7 @@ def test_weights_that_are_swapped_in_are_folded_too():
         torch.testing.assert_close(torch.func.functional_call(network, theirs, (images,)), other(images))
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
 def test_training_gradients_stacks_and_other_precisions_take_the_plain_pass():
     network, images = trained("cnn_small", 3, 8), torch.randn(4, 3, 8, 8)
     with folding():
