@@ -53,7 +53,7 @@ class TrainingProtocol:
     milestones: str = hp("0.5+0.75", help="step: shares of the epochs, joined by +")
     augmentation: str = hp("auto", help="auto (what the data set declares), none, or of crop, flip, rot90, color, joined by +")
     normalize: str = hp("dataset", choices=("dataset", "imagenet", "none"))
-    precision: str = hp("fp32", choices=("fp32", "bf16", "auto"), help="auto: bf16 on a GPU that has it, else fp32")
+    precision: str = hp("fp32", choices=("fp32", "bf16", "auto"), help="auto: bf16 where the device has it and it is faster, else fp32")
     val_fraction: float = hp(0.15, 0.0, 0.9, help="share of the noisy training part that selects the epoch")
     test_fraction: float = hp(0.25, 0.0, 0.9, help="share that tests, where the data have no test part of their own")
     last_k: int = hp(5, 1, 1000, help="epochs in the mean of the last k")

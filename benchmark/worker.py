@@ -138,7 +138,7 @@ def _run(
     reason = method.supports(training)
     if reason is not None:
         result |= {"status": "skipped", "reason": reason, "oracle": [], "diagnostics": {}, "cost": {}}
-        _commit(store, spec, result, device, begun)
+        _commit(store, spec, result, host(device), begun)
         return "skipped", reason
 
     def tick(line: dict[str, Any]) -> None:
@@ -179,7 +179,7 @@ def _run(
     result["cost"] = _cost(clock.seconds() - begun_at, run, observer, sampler, training, pieces)
     run.settle()  # the commit removes the checkpoints, and none may come after it
     lease.check()
-    _commit(store, spec, result, device, begun)
+    _commit(store, spec, result, host(device) | {"precision": run.precision}, begun)
     return result["status"], result["reason"] or ""
 
 
@@ -212,9 +212,8 @@ def _fit(method: Method, training: TrainingData, run: RunContext) -> Any:
         profiling.turn_to("commit")
 
 
-def _commit(store: RunStore, spec: RunSpec, result: dict[str, Any], device: torch.device, begun: str) -> None:
-    """The profile, if one was asked for, then the result, which is the last file of a run."""
-    where = host(device)
+def _commit(store: RunStore, spec: RunSpec, result: dict[str, Any], where: dict[str, Any], begun: str) -> None:
+    """The profile, if one was asked for, then the result, which is the last file of a run; ``where`` it ran."""
     profiling.write(run_key=spec.key(), labels=dict(spec.labels), seed=spec.seed, device=where["device"])
     store.commit(spec.key(), result | {"host": where, "started": begun, "finished": _now()})
 

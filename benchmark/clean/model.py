@@ -20,13 +20,14 @@ from benchmark.errors import BenchmarkError
 from benchmark.training.augment import Augmenter, FeatureScaler
 from benchmark.training.backbones import Network
 from benchmark.training.devices import resolve_device
-from benchmark.training.images import to_tensor
+from benchmark.training.folding import folding
+from benchmark.training.images import evaluated_together, to_tensor
 from benchmark.training.loader import batch_bounds
 
 __all__ = ["Model", "load_model"]
 
-BATCH = {"cpu": 64, "cuda": 512}
-"""Images of a forward pass by type of device, as in training."""
+BATCH = 512
+"""Images of a forward pass, as in training; on a CPU fewer, see :func:`~benchmark.training.images.evaluated_together`."""
 EMBEDDED_BYTES = 2**28
 """So many bytes of pixels are embedded at once where a model takes frozen features: the embedding network is loaded each time."""
 
@@ -38,6 +39,7 @@ class Model:
         card: what card.json says: on what it was trained, how good it is, what it is for.
         design: how it is built.
         device: where it runs. networks: in evaluation mode.
+        batch: images of a forward pass where nothing else is asked for.
         chunk: how many images are best handed to :meth:`predict` at once by those who have more than fit into memory.
     """
 
@@ -46,7 +48,8 @@ class Model:
     ) -> None:
         self.card, self.design, self.device = card, design, device
         self.networks, self._view = list(networks), view
-        batch = BATCH[device.type]
+        pixels = device.type == "cpu" and not design.features
+        self.batch = batch = evaluated_together(*design.shape[:2]) if pixels else BATCH
         self.chunk = max(batch, EMBEDDED_BYTES // int(np.prod(design.shape))) if design.features else batch
 
     @property
@@ -80,7 +83,7 @@ class Model:
 
         Args:
             images: (n, H, W, C) uint8, C as in training, other sizes are scaled as files are; or n image files.
-            batch_size: images of a forward pass; 64 on a CPU and 512 on a GPU by default, as in training.
+            batch_size: images of a forward pass; by default as many as in training.
 
         Returns:
             (n, K) float32, rows summing to 1.
@@ -90,7 +93,7 @@ class Model:
         """
         if isinstance(images, np.ndarray):
             self._check(images)
-        batch = batch_size or BATCH[self.device.type]
+        batch = batch_size or self.batch
         parts = [
             self._forecast(self._pixels(images[start:stop]), batch)
             for start, stop in batch_bounds(len(images), max(batch, self.chunk) if self.design.features else batch)
@@ -129,9 +132,10 @@ class Model:
         else:
             inputs = to_tensor(pixels, self.device)
         parts = []
-        for start, stop in batch_bounds(len(inputs), batch):
-            view = self._view(inputs[start:stop])
-            parts.append(torch.stack([network(view).float().softmax(dim=1) for network in self.networks]).mean(dim=0))
+        with folding():  # as the run evaluated, so the numbers are its own
+            for start, stop in batch_bounds(len(inputs), batch):
+                view = self._view(inputs[start:stop])
+                parts.append(torch.stack([network(view).float().softmax(dim=1) for network in self.networks]).mean(dim=0))
         return torch.cat(parts).float().cpu().numpy()
 
 

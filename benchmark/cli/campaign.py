@@ -36,7 +36,28 @@ PerGpu = Annotated[
     int | None, typer.Option("--per-gpu", metavar="N", help="Runs at a time on each GPU of --gpus. Default: one.", show_default=False)
 ]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu or cuda[:i].")]
-Threads = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="CPU threads of one run; another number rounds otherwise.")]
+AUTO_THREADS = 0
+"""``--threads auto``: the cores, divided by the runs that go on at a time."""
+
+
+def _threads(text: str | int) -> int:
+    """``--threads`` as a number; :data:`AUTO_THREADS` for ``auto``."""
+    if text in ("auto", AUTO_THREADS):
+        return AUTO_THREADS
+    if not str(text).isdecimal() or int(text) < 1:
+        raise BenchmarkError(f"--threads {text} is not a number of CPU threads from 1 on, or auto")
+    return int(text)
+
+
+Threads = Annotated[
+    int,
+    typer.Option(
+        "--threads",
+        parser=_threads,
+        metavar="N",
+        help="CPU threads of one run, or auto: cores / runs at a time. Another number rounds otherwise.",
+    ),
+]
 Timeout = Annotated[float | None, typer.Option("--timeout", min=1, metavar="SECONDS", help="Limit for one run.")]
 Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help="Where runs run: auto, serial, local, ray or slurm.")]
 Address = Annotated[
@@ -101,6 +122,8 @@ class Conditions:
         self.engine.check(self.jobs, self.gpu_ids, self.device, self.timeout, self.stack_seeds)
         if self.profile and self.stack_seeds:
             raise BenchmarkError("--profile measures one run at a time and --stack-seeds trains several in one process; give one of them")
+        if self.threads == AUTO_THREADS and self.engine.elsewhere:
+            raise BenchmarkError(f"--threads auto divides the cores of this machine; --engine {self.engine.name} needs a number")
 
     @property
     def gpu_ids(self) -> list[str]:
@@ -112,12 +135,17 @@ class Conditions:
 
     @property
     def worker(self) -> WorkerOptions:
-        """What every worker is told."""
+        """What every worker is told, but for ``--threads auto``, which counts as 1 here; see :meth:`worker_of`."""
+        return self.worker_of(0)
+
+    def worker_of(self, pending: int) -> WorkerOptions:
+        """What every worker is told by a command that has so many cells to run."""
         with_gpu = self.gpu_ids or self.engine.with_gpu
         device = "cuda" if with_gpu and self.device == "auto" else self.device  # without its GPU it must not fall back to the CPU
         more = {"timeout": self.timeout, "stale": self.stale, "keep_model": self.keep_model}
         more |= {"profile": self.profile, "stack_seeds": self.stack_seeds}
-        return worker_options(self.runs, device, self.threads, self.data_root, self.plugins, **more)
+        threads = self.threads if self.threads != AUTO_THREADS else _auto_threads(pending, self) if pending else 1
+        return worker_options(self.runs, device, threads, self.data_root, self.plugins, **more)
 
 
 def conditions_of(
@@ -203,7 +231,9 @@ def announce(plan: Plan, what: str, conditions: Conditions) -> None:
     from benchmark.cli.dry_run import print_plan
 
     if not conditions.quiet:
-        note(f"{what}: {_to_do(plan, _slots(plan, conditions))}")
+        threads = conditions.worker_of(len(plan.pending)).threads
+        each = f"; {count(threads, 'threads')} a run (--threads auto)" if plan.pending and conditions.threads == AUTO_THREADS else ""
+        note(f"{what}: {_to_do(plan, _slots(plan, conditions))}{each}")
     if conditions.dry_run:
         print_plan(plan, conditions.fmt, _slots(plan, conditions))
 
@@ -255,7 +285,7 @@ def engine_for(pending: int, conditions: Conditions) -> RunningEngine:
     """The engine that the options ask for, for so many cells; whoever takes it closes it."""
     from benchmark.engines import make_engine
 
-    return make_engine(conditions.worker, _jobs(pending, conditions), conditions.gpu_ids, conditions.engine)
+    return make_engine(conditions.worker_of(pending), _jobs(pending, conditions), conditions.gpu_ids, conditions.engine)
 
 
 def results_of(campaign: CampaignResult) -> list[dict[str, Any]]:
@@ -268,7 +298,7 @@ def results_of(campaign: CampaignResult) -> list[dict[str, Any]]:
 
 def conclude(campaign: CampaignResult, conditions: Conditions) -> int:
     """Say what ended badly and where everything is; returns the exit code."""
-    print_failures(campaign, conditions.worker)
+    print_failures(campaign, conditions.worker_of(len(campaign.plan.pending)))
     if not conditions.quiet:
         note(places(conditions))
     if campaign.interrupted:
@@ -281,8 +311,10 @@ def worker_options(
     runs: Path, device: str, threads: int, data_root: Path | None, plugins: Sequence[str] | None, **more: Any
 ) -> WorkerOptions:
     """The options of a worker, checked."""
+    from benchmark.engines import available_cores
     from benchmark.engines.base import WorkerOptions
 
+    threads = threads if threads != AUTO_THREADS else available_cores()  # one run, all cores
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise BenchmarkError(f"--device {device} is not auto, cpu or cuda[:i]")
     return WorkerOptions(runs=runs, device=device, threads=threads, data_root=data_root, plugins=tuple(plugins or ()), **more)
@@ -373,6 +405,13 @@ def _device_name(conditions: Conditions) -> str | None:
     return found[int(chosen)].name if chosen.isdigit() and int(chosen) < len(found) else found[0].name
 
 
+def _auto_threads(pending: int, conditions: Conditions) -> int:
+    """The cores divided by the runs that go on at a time, at least 1."""
+    from benchmark.engines import available_cores
+
+    return max(1, available_cores() // max(1, min(_jobs(pending, conditions), pending)))
+
+
 def _jobs(pending: int, conditions: Conditions) -> int:
     """As many runs at a time as asked for, or as the cores bear, one a GPU, never more than there are cells; 0: the cluster decides."""
     from benchmark.engines import available_cores
@@ -391,4 +430,4 @@ def _jobs(pending: int, conditions: Conditions) -> int:
 
         if torch.cuda.is_available():
             return 1
-    return max(1, min(available_cores() // conditions.threads, pending))
+    return max(1, min(available_cores() // max(1, conditions.threads), pending))

@@ -178,7 +178,7 @@ def _run(
     if campaign.interrupted:
         note(f"interrupted; {campaign.finished} of {len(plan.pending)} runs of this step done; give the same command again to go on")
         raise KeyboardInterrupt
-    camp.print_failures(campaign, conditions.worker)
+    camp.print_failures(campaign, conditions.worker_of(len(plan.pending)))
     _print_declined(campaign)
     return _folders(campaign)
 

@@ -142,7 +142,7 @@ def _play(
         spent = sum(candidate.study.spent() for candidate in candidates)
         note(f"interrupted; {spent} of {len(candidates) * question.trials} trials done; run the same command again to resume")
         return 130
-    camp.print_failures(last, conditions.worker)
+    camp.print_failures(last, conditions.worker_of(cells))
     outcome = []
     for (found, default, tuned), one in zip(pairs, searches, strict=True):
         command = run_command(one, question, found.best.params, conditions.plugins or ()) if found.best else ""

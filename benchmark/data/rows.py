@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +22,7 @@ class ImageRows:
 
     def __init__(self, array: np.ndarray, positions: np.ndarray, replaced: tuple[np.ndarray, np.ndarray] | None = None) -> None:
         self.array, self.positions = array, positions
+        self._plain = np.asarray(array)  # the same memory or file, without what np.memmap does at every pick
         self._place: np.ndarray | None = None
         if replaced is not None:
             self._place = np.full(len(positions), -1, dtype=np.int64)
@@ -32,6 +34,12 @@ class ImageRows:
         """(n, H, W, C) or (n, D)."""
         return (len(self.positions), *self.array.shape[1:])
 
+    @property
+    def file(self) -> Path | None:
+        """The file that the array is mapped from; None for an array in memory."""
+        name = self.array.filename if isinstance(self.array, np.memmap) else None
+        return None if name is None else Path(name)
+
     def __len__(self) -> int:
         return len(self.positions)
 
@@ -39,7 +47,7 @@ class ImageRows:
         """A copy of these rows; of one row, without the first axis, where ``rows`` is a number."""
         if isinstance(rows, (int, np.integer)):
             return self[np.array([rows])][0]  # picked by a number it would be a view, and what is written to it the data's
-        picked: np.ndarray = self.array[self.positions[rows]]
+        picked: np.ndarray = self._plain[self.positions[rows]]
         if self._place is not None:
             place = self._place[rows]
             picked[place >= 0] = self._others[place[place >= 0]]

@@ -58,7 +58,7 @@ class WorkerOptions:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<n>``.
         data_root: downloads and caches; None is the default place.
         threads: CPU threads of one run. Sums are rounded otherwise with another number, so the default does not depend on
-            the machine or on how many runs share it.
+            the machine or on how many runs share it; ``--threads auto`` of the commands asks for that.
         checkpoint_seconds: least time between two checkpoints of a stage.
         timeout: seconds per attempt of a run; None is no limit. Only engines with processes of their own can enforce it.
         plugins: more plugin files and folders.

@@ -20,17 +20,16 @@ from benchmark.spec import RunSpec, TrainingProtocol
 from benchmark.tasks.base import Arrays, Task, image_judgements, of_samples, truth_known
 from benchmark.training.augment import Augmenter, FeatureScaler, make_augmenters
 from benchmark.training.backbones import BaseNetwork, build_network
-from benchmark.training.images import MappedImages, place
+from benchmark.training.images import MappedImages, evaluated_together, place
 
 if TYPE_CHECKING:
     from benchmark.registry import Registry
     from benchmark.training.context import RunContext
 
 EVALUATION_BATCH = 512
-CPU_EVALUATION_BATCH = 64
 EVALUATION_BYTES = 128 * 2**20
-"""Forward passes without gradients take this many images at a time, or as many as fit into this memory as float32. On a CPU the
-activations of more images fall out of the cache: 512 images of 32 px take nearly twice the time a piece that 64 do."""
+"""Forward passes without gradients take this many images at a time, or as many as fit into this memory as float32; of pixels on a
+CPU as many as :func:`~benchmark.training.images.evaluated_together` says."""
 
 
 class Classification(Task):
@@ -88,7 +87,8 @@ class Classification(Task):
 
     def evaluation_batch(self, data: TrainingData, device: torch.device) -> int:
         """See :data:`EVALUATION_BYTES`."""
-        most = CPU_EVALUATION_BATCH if device.type == "cpu" and data.has_pixels else EVALUATION_BATCH
+        on_cpu = device.type == "cpu" and data.has_pixels
+        most = evaluated_together(*data.images.shape[2:]) if on_cpu else EVALUATION_BATCH
         return max(2, min(most, EVALUATION_BYTES // (4 * math.prod(data.images.shape[1:]))))
 
     def score(self, probabilities: Tensor, labels: np.ndarray) -> float:

@@ -113,10 +113,18 @@ class Augmenter:
             images = self._move(images, draws.geometry)
         pixels = images.float()
         if draws is not None and draws.color is not None:
-            pixels = self._recolor(pixels, draws.color)
-        pixels = pixels.mul_(self.scale).add_(self.bias)
+            pixels = self._recolor(pixels.contiguous(), draws.color)  # the mean of other orders in memory rounds otherwise
+        pixels = self._normalise(pixels)
         if draws is not None and draws.holes is not None:
             pixels = self._cut_out(pixels, draws.holes)
+        return pixels
+
+    def _normalise(self, pixels: Tensor) -> Tensor:
+        """In place; channels_last by whole rows of an image, because three numbers at a time are no work for vector units."""
+        if pixels.is_contiguous() or not pixels.is_contiguous(memory_format=torch.channels_last):
+            return pixels.mul_(self.scale).add_(self.bias)
+        width = pixels.shape[3]
+        pixels.permute(0, 2, 3, 1).flatten(2).mul_(self.scale.flatten().repeat(width)).add_(self.bias.flatten().repeat(width))
         return pixels
 
     def together(self, images: Tensor, labels: Tensor, draws: Draws | None = None) -> tuple[Tensor, Tensor]:
@@ -132,19 +140,22 @@ class Augmenter:
         return pixels.masked_fill(inside.unsqueeze(1), 0.0)
 
     def _move(self, images: Tensor, geometry: Tensor) -> Tensor:
+        """Turned, flipped and shifted: where each pixel comes from is the sum of a number of its row and one of its column."""
         batch, channels = images.shape[:2]
-        down, right, flip, turns = geometry.view(batch, 4, 1, 1).unbind(dim=1)
-        rows, columns = self._rows, self._columns
+        down, right, flip, turns = geometry.view(batch, 4, 1).unbind(dim=1)
+        odd, half = turns % 2 == 1, turns >= 2  # a quarter turn swaps the axes, a half turn reverses both
+        rows, columns = self._rows.view(1, -1), self._columns.view(1, -1)
         if "rot90" in self.names:
-            odd, half = turns % 2 == 1, turns >= 2  # a quarter turn swaps the axes, a half turn reverses both
-            rows, columns = torch.where(odd, columns, rows), torch.where(odd, self.height - 1 - rows, columns)
             rows = torch.where(half, self.height - 1 - rows, rows)
-            columns = torch.where(half, self.width - 1 - columns, columns)
+            columns = torch.where(half != odd, self.width - 1 - columns, columns)
         if "flip" in self.names:
             columns = torch.where(flip == 1, self.width - 1 - columns, columns)
         if self.shift:
             rows, columns = _mirror(rows + down, self.height), _mirror(columns + right, self.width)
-        source = (rows * self.width + columns).expand(batch, self.height, self.width).reshape(batch, 1, -1)
+        along_rows, along_columns = rows * self.width, columns
+        if "rot90" in self.names and self.height == self.width:
+            along_rows, along_columns = torch.where(odd, columns, along_rows), torch.where(odd, along_rows, columns)
+        source = (along_rows.unsqueeze(2) + along_columns.unsqueeze(1)).expand(batch, self.height, self.width).reshape(batch, 1, -1)
         flat = images.reshape(batch, channels, -1)
         return flat.gather(2, source.expand(batch, channels, -1)).view_as(images)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from benchmark import clock
 from benchmark.errors import BenchmarkError, unknown_name
+from benchmark.training.folding import folded
 from benchmark.training.micro_batch import in_pieces
 from benchmark.training.names import BACKBONES
 
@@ -85,7 +86,7 @@ class Network(BaseNetwork):
         if images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)  # close to twice as fast as (N, C, H, W) order on a CPU
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            return self.trunk(images).float()
+            return folded(self, self.trunk, images)(images).float()
 
     def logits(self, images: Tensor) -> Tensor:
         """(B, K) float32 logits of normalised (B, C, H, W) images."""

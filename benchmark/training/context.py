@@ -29,11 +29,13 @@ from benchmark.training import checkpoint
 from benchmark.training.augment import Augmenter, FeatureScaler
 from benchmark.training.backbones import Network
 from benchmark.training.checkpoint_writer import CheckpointWriter, wait_for
+from benchmark.training.folding import folding
 from benchmark.training.history import SampleHistory
 from benchmark.training.loader import batch_bounds
 from benchmark.training.micro_batch import Pieces
 from benchmark.training.networks import Networks
 from benchmark.training.oracle import Oracle
+from benchmark.training.precision import uses_bf16
 
 logger = logging.getLogger(__name__)
 
@@ -140,9 +142,8 @@ class RunContext:
         self._writer = CheckpointWriter()
         self._shared, self._identity = shared, identity
         self._observer: Observer | None = None
-        self._bf16 = protocol.precision == "bf16" or (
-            protocol.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        )
+        side = min((int(pixels) for pixels in data.images.shape[2:]), default=0)
+        self._bf16 = uses_bf16(protocol.precision, device, backbone=protocol.backbone, side=side)
         self._stage, self._epoch, self._passes = "", 0, 0
         self._generators: dict[str, torch.Generator] = {}
         self._restored: dict[str, Tensor] = {}  # states of generators that the resumed run has not asked for yet
@@ -155,6 +156,11 @@ class RunContext:
         self._phase = _Phase()
         self._final: Evaluator | None = None
         checkpoint.seed_generators(derive_seed("setup", seed))
+
+    @property
+    def precision(self) -> str:
+        """Of the forward passes, ``bf16`` or ``fp32``: what the protocol asks for, or ``auto`` came to on this machine."""
+        return "bf16" if self._bf16 else "fp32"
 
     def observe(self, observer: Observer) -> None:
         """Attach the harness's side: it is told of every epoch and saved with every checkpoint."""
@@ -384,10 +390,11 @@ class RunContext:
         """
         if indices is None:
             indices = torch.arange(int(self._data.images.shape[0]), device=self.device)
-        parts = [
-            predictor(self._augmenter(self._data.images.index_select(0, indices[start:stop])))
-            for start, stop in batch_bounds(int(indices.shape[0]), self._evaluation_batch)
-        ]
+        with folding():
+            parts = [
+                predictor(self._augmenter(self._data.images.index_select(0, indices[start:stop])))
+                for start, stop in batch_bounds(int(indices.shape[0]), self._evaluation_batch)
+            ]
         return torch.cat(parts) if parts else torch.zeros(0, self._data.num_classes, device=self.device)
 
     def class_probabilities(self, networks: Networks, indices: Tensor | None = None) -> Tensor:
@@ -421,7 +428,8 @@ class RunContext:
         @torch.no_grad()
         def predict(part: Any) -> dict[str, Tensor]:
             networks.train(False)
-            return self._task.evaluate(part, predictor, self._augmenter, self._evaluation_batch)
+            with folding():
+                return self._task.evaluate(part, predictor, self._augmenter, self._evaluation_batch)
 
         return predict
 

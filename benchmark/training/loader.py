@@ -57,8 +57,8 @@ class Loader:
             yield Batch(first, labels, indices[rows], (first, *others))
 
     def _pick(self, indices: Tensor, bounds: list[tuple[int, int]]) -> Iterator[Tensor]:
-        """The images of each batch; from a file, the next batch is read while the last one trains."""
-        if isinstance(self.images, Tensor):
+        """The images of each batch; from a file on a disk, the next batch is read while the last one trains."""
+        if isinstance(self.images, Tensor) or self.images.at_hand:
             for start, stop in bounds:
                 yield self.images.index_select(0, indices[start:stop])
             return

@@ -42,6 +42,8 @@ def told(capsys: pytest.CaptureFixture[str]) -> str:
         ((*RUN, "--epochs", "x"), "error: Invalid value for '--epochs'"),
         ((*RUN, "--epochs", "-1"), "error: protocol.epochs = -1 is outside"),
         ((*RUN, "--seeds", "x"), "error: --seeds 'x': 'x' is neither a seed nor a range"),
+        ((*RUN, "--threads", "0"), "error: --threads 0 is not a number of CPU threads from 1 on, or auto"),
+        ((*RUN, "--threads", "two"), "error: --threads two is not a number of CPU threads from 1 on, or auto"),
         ((*RUN, "--timeout", "nan"), "error: Invalid value for '--timeout'"),
         ((*RUN, "--noise", "-0.1"), "error: symmetric.rate = -0.1 is outside [0, 1)"),
         ((*RUN, "--noise", "1"), "error: symmetric.rate = 1.0 is outside [0, 1)"),

@@ -379,3 +379,30 @@ def test_a_command_with_nothing_to_run_opens_the_mirror_for_a_named_trial_only(
         tracker.calls.clear()
         camp.execute(camp.make_plan(registry, [named(spec(0))], how, set()), how, set())
         assert tracker.calls[-1:] == expected
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "pending", "threads"),
+    [(8, None, 1, 8), (8, None, 3, 2), (8, None, 40, 1), (8, 2, 40, 4), (8, 4, 2, 4), (2, 4, 40, 1), (8, 3, 3, 2)],
+)
+def test_automatic_threads_are_the_cores_over_the_runs_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, jobs: int | None, pending: int, threads: int
+) -> None:
+    monkeypatch.setattr("benchmark.engines.available_cores", lambda: cores)
+    asked = dataclasses.replace(conditions(tmp_path, monkeypatch, "local", "cpu"), threads=camp.AUTO_THREADS, jobs=jobs)
+    assert asked.worker_of(pending).threads == threads
+    assert dataclasses.replace(asked, threads=3).worker_of(pending).threads == 3
+    words = camp.repeat_command("0" * 16, asked.worker_of(pending))
+    assert (f"--threads {threads}" in words) is (threads != 1)
+
+
+def test_automatic_threads_are_announced_and_no_cluster_takes_them(
+    registry: Registry, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("benchmark.engines.available_cores", lambda: 6)
+    asked = dataclasses.replace(conditions(tmp_path, monkeypatch, "local", "cpu"), threads=camp.AUTO_THREADS, quiet=False, dry_run=False)
+    camp.announce(driver.plan(registry, [spec(0), spec(1)], store), "two", asked)
+    assert capsys.readouterr().err.endswith("; 3 threads a run (--threads auto)\n")
+    elsewhere = conditions(tmp_path, monkeypatch, "slurm")
+    with pytest.raises(BenchmarkError, match="--threads auto divides the cores of this machine; --engine slurm needs a number"):
+        dataclasses.replace(elsewhere, threads=camp.AUTO_THREADS)
