@@ -13,7 +13,10 @@ import numpy as np
 
 __all__ = ["Skill", "fit_skill", "maximise", "votes"]
 
-STEPS = 200
+STEPS = (20, 200)
+"""Of EM, at most; the fewer, the more samples × classes there are."""
+WORK = 2e8
+"""Samples × classes × steps that are allowed, within these bounds: some ten seconds a rater."""
 CLOSE = 1e-5
 """EM ends when no probability changes by more."""
 STRENGTH = 1.0
@@ -89,7 +92,7 @@ def fit_skill(labels: np.ndarray, classes: int) -> Skill:
     """
     labels = labels[(labels >= 0).any(axis=1)]
     posterior = votes(labels, classes)
-    for _ in range(STEPS):
+    for _ in range(int(np.clip(WORK / max(posterior.size, 1), *STEPS))):
         skill = maximise(labels, posterior)
         before, posterior = posterior, skill.posterior(labels)
         if np.abs(posterior - before).max(initial=0.0) < CLOSE:

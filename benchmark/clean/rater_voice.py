@@ -15,7 +15,7 @@ from benchmark.clean.scores import Scores, rank_shares
 if TYPE_CHECKING:
     from benchmark.clean.rater_flips import Flips
 
-__all__ = ["VOICE", "flips_of", "with_raters"]
+__all__ = ["VOICE", "flips_of", "share_by_answers", "with_raters"]
 
 VOICE = "raters"
 """Name of the voice, and of the kind of its flips."""
@@ -30,6 +30,14 @@ def flips_of(raters: Raters | None, given: np.ndarray, classes: int, rate: float
     if raters is None or not can_flip(raters, given, classes):
         return None
     return draw_flips(raters, given, classes, rate, np.random.default_rng([seed, 0x726174657273]))
+
+
+def share_by_answers(raters: Raters | None, given: np.ndarray, flips: Flips | None) -> float | None:
+    """The share of wrong labels by the raters' answers alone, if each errs on their own; None where these do not explain the labels."""
+    if raters is None or flips is None:
+        return None
+    rated = (raters.labels >= 0).any(axis=1)
+    return float(suspicion_of(flips.skill, raters.labels[rated], given[rated]).mean())
 
 
 def with_raters(scores: Scores, check: Scores, raters: Raters, flips: Flips | None, classes: int) -> tuple[Scores, Scores]:

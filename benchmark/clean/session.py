@@ -173,7 +173,7 @@ def answer_of(subject: Subject, asked: Asked, folder_of: FolderOf, command: str)
     """
     from benchmark import __version__
     from benchmark.clean.answer import Answer
-    from benchmark.clean.rater_voice import VOICE, with_raters
+    from benchmark.clean.rater_voice import VOICE, share_by_answers, with_raters
     from benchmark.clean.raters import crowdlab
     from benchmark.clean.scores import scores_of
     from benchmark.clean.suggestions import pooled
@@ -224,6 +224,7 @@ def answer_of(subject: Subject, asked: Asked, folder_of: FolderOf, command: str)
         provenance=told,
         runs={name: (asked.plain[name].key(), asked.check[name].key()) for name in done},
         left_out=left_out,
+        by_answers=share_by_answers(raters, given, asked.flips),
     )
 
 

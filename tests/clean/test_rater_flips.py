@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmark.clean.dawid_skene import Skill, fit_skill
 from benchmark.clean.rater_flips import _forced, can_flip, draw_flips, suspicion_of
-from benchmark.clean.rater_voice import VOICE, flips_of, with_raters
+from benchmark.clean.rater_voice import VOICE, flips_of, share_by_answers, with_raters
 from benchmark.clean.raters import disagreement, majority, tally
 from benchmark.clean.scores import Scores
 from tests.clean.test_dawid_skene import simulated
@@ -80,6 +80,16 @@ def test_the_same_seed_gives_the_same_flips():
     assert (first.labels == second.labels).all()
     assert (first.answers == second.answers).all()
     assert (first.labels != other.labels).any()
+
+
+def test_the_share_by_answers_alone():
+    true, raters = table(n=3000)
+    given = raters.consensus
+    raters.labels[:50] = -1  # says nothing of anything
+    flips = flips_of(raters, given, 4, 0.1, 0)
+    assert share_by_answers(raters, given, flips) == pytest.approx((given != true)[50:].mean(), abs=0.02)
+    assert share_by_answers(raters, given, None) is None
+    assert share_by_answers(None, given, flips) is None
 
 
 def test_a_single_rater_takes_the_label_along():

@@ -186,6 +186,7 @@ def test_several_raters(answer: Given, clean: Clean, tmp_path: Path) -> None:
     assert code == 0, notes
     assert "% of 180 labels are wrong (" in printed and "if raters err on their own." in printed and TOGETHER in printed.splitlines()
     assert figures(tmp_path / "out")["self_check"]["kind"] == "raters"
+    assert 0 < figures(tmp_path / "out")["noise_rate_by_answers"] < 0.3
     raters = {rater["name"]: rater for rater in figures(tmp_path / "out")["raters"]}
     assert raters["label_3"]["quality"] < min(raters["label_1"]["quality"], raters["label_2"]["quality"])
     assert "raters" in figures(tmp_path / "out")["weights"]

@@ -1,7 +1,8 @@
 """How true the answer of ``clean`` is where several raters labelled the images; the table of docs/clean.md.
 
 Raters are simulated on data whose classes are known: each errs independently at a rate of their own, evenly or mostly between classes
-that look alike; or they err on the same images, which the answer's model of them does not know.
+that look alike; or they err on the same images, which the answer's model of them does not know. ``BENCHMARK_CLEAN_SEEDS`` says how many
+seeds; a seed takes some ten minutes of one core.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
+from benchmark.clean.dawid_skene import fit_skill
+from benchmark.clean.rater_flips import draw_flips, suspicion_of
+from benchmark.clean.raters import disagreement, tally
 from tests.performance.test_clean import images_of
 
 pytestmark = pytest.mark.perf
@@ -125,14 +130,52 @@ HEAD = (
 )
 
 
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("confusion", CONFUSIONS)
 def test_raters_who_err(confusion: str, tmp_path: Path, report: Callable[[str], None]) -> None:
     lines, gaps = [HEAD, "| --- |" + " ---: |" * 8], []
     for raters in RATERS:
         rows = [carry_out(name, raters, confusion, seed, tmp_path) for name in SETS for seed in SEEDS]
-        lines.append(line(f"{raters} {confusion}", rows))
-        report(lines[-1])
+        lines.append(line(f"{raters}, {confusion}", rows))
         gaps += [row.rate[0] - row.wrong for row in rows]
     report("\n" + "\n".join(lines))
     if confusion != "together":
         assert abs(float(np.mean(gaps))) < 5
+
+
+def of_answers(raters: str, confusion: str, classes: int, seed: int, n: int = 1200) -> list[float]:
+    """In percent: wrong majorities, and as many by the raters' answers alone; how well (area under the ROC curve) the raters' voice tells
+    real errors and flips from right labels, and how well it told flips whose answers stayed as they were."""
+    rng = np.random.default_rng([seed, classes])
+    true = rng.integers(0, classes, n)
+    told = tally(list("abcde")[: len(RATERS[raters])], answers(true, classes, RATERS[raters], confusion, rng), true)
+    given = told.consensus
+    flips = draw_flips(told, given, classes, 0.1, rng)
+    wrong, changed = given != true, flips.labels != given
+    real = suspicion_of(flips.skill, told.labels, given)
+    made = suspicion_of(fit_skill(flips.answers, classes), flips.answers, flips.labels)
+    among = ~wrong | changed
+    areas = [
+        roc_auc_score(wrong, real),
+        roc_auc_score(changed[among], made[among]),
+        roc_auc_score(changed[among], disagreement(told, flips.labels)[among]),
+    ]
+    return [100 * float(value) for value in (wrong.mean(), real.mean(), *areas)]
+
+
+@pytest.mark.timeout(1800)
+def test_what_answers_alone_say(report: Callable[[str], None]) -> None:
+    lines = [
+        "| raters, errors | truly wrong | by answers alone | mean difference | real errors | flips | flips whose answers stayed |",
+        "| --- |" + " ---: |" * 6,
+    ]
+    gaps = {}
+    for confusion in CONFUSIONS:
+        for raters in RATERS:
+            found = np.array([of_answers(raters, confusion, classes, seed) for classes in (4, 10) for seed in range(5)])
+            wrong, said, *areas = found.mean(axis=0)
+            gaps[raters, confusion] = float(np.abs(found[:, 1] - found[:, 0]).mean())
+            cells = [f"{wrong:.1f}", f"{said:.1f}", f"{gaps[raters, confusion]:.1f}", *(f"{area:.1f}" for area in areas)]
+            lines.append(f"| {raters}, {confusion} | " + " | ".join(cells) + " |")
+    report("\n" + "\n".join(lines))
+    assert max(gap for (_, confusion), gap in gaps.items() if confusion == "evenly") < 3

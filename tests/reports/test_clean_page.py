@@ -171,6 +171,10 @@ def test_the_page_says_how_far_a_check_with_raters_goes() -> None:
     verdict = answer.verdict
     heard = dataclasses.replace(verdict, weights={**verdict.weights, "raters": 0.2})
     modelled = dataclasses.replace(heard, check=dataclasses.replace(verdict.check, kind="raters"))
+    assert json.loads(clean_json(answer))["noise_rate_by_answers"] is None
+    counted = dataclasses.replace(answer, by_answers=0.083)
+    assert json.loads(clean_json(counted))["noise_rate_by_answers"] == 0.083
+    assert "without the images, about 8.3" in page(counted, no_pictures) and "without the images" not in page(answer, no_pictures)
     told = []
     for one in (verdict, heard, modelled):
         words = " ".join("".join(parsed(page(dataclasses.replace(answer, verdict=one), no_pictures)).itertext()).split())
