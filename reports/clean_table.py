@@ -80,6 +80,7 @@ def clean_json(answer: Answer) -> str:
             "notes": answer.audit.notes,
         },
         "raters": _raters(answer.raters),
+        "noise_rate_by_answers": answer.by_answers,
         "model": None if answer.model is None else {"folder": str(answer.model), "accuracy": answer.model_accuracy},
         "provenance": answer.provenance,
         "runs": answer.runs,

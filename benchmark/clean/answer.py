@@ -27,6 +27,8 @@ class Answer:
         provenance: what was run, in words → value: command, version, methods, backbone, seconds, hardware, commit.
         runs: method → keys of its runs (as they are, with known wrong labels).
         left_out: method that was asked and does not count → why, in words.
+        by_answers: share of wrong labels by the raters' answers alone, where these explain the labels; it needs no images, and takes the
+            raters to err on their own.
     """
 
     source: str
@@ -44,3 +46,4 @@ class Answer:
     provenance: Mapping[str, str]
     runs: Mapping[str, tuple[str, ...]]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    by_answers: float | None = None

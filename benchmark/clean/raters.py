@@ -14,7 +14,7 @@ from benchmark.data.rater_columns import labels_of_raters, rater_columns
 from benchmark.data.tables import read_table
 from benchmark.errors import BenchmarkError
 
-__all__ = ["Raters", "crowdlab", "disagreement", "raters_of", "tally"]
+__all__ = ["Raters", "crowdlab", "disagreement", "majority", "raters_of", "tally"]
 
 LEAST = 1e-6
 """Forecasts are kept away from 0, which CROWDLAB divides by."""
@@ -81,14 +81,24 @@ def tally(names: Sequence[str], labels: np.ndarray, given: np.ndarray) -> Raters
         given: (n,) int64, what stands where nobody rated.
     """
     rated = labels >= 0
-    # A rater's label is as frequent as there are equal ones in its row; argmax takes the first rater among the most frequent.
-    frequency = np.stack([(labels == column[:, None]).sum(axis=1) for column in labels.T], axis=1)
-    best = np.where(rated, frequency, 0).argmax(axis=1)
     anyone = rated.any(axis=1)
-    consensus = np.where(anyone, labels[np.arange(len(labels)), best], given)
+    consensus = np.where(anyone, majority(labels), given)
     agree = ((labels == consensus[:, None]) & rated).sum(axis=1)
     quality = np.where(anyone, agree / np.maximum(rated.sum(axis=1), 1), np.nan)
     return Raters(tuple(names), labels, consensus, quality, np.full(len(names), np.nan), _agreement(labels, consensus))
+
+
+def majority(labels: np.ndarray) -> np.ndarray:
+    """(n,) int64, what most of a sample's raters say, of a tie the choice of the first among the tied: the rule that makes given labels.
+
+    Args:
+        labels: (n, r) int64, −1 = not rated. −1 stands where nobody rated.
+    """
+    # A rater's label is as frequent as there are equal ones in its row; argmax takes the first rater among the most frequent.
+    frequency = np.stack([(labels == column[:, None]).sum(axis=1) for column in labels.T], axis=1)
+    best = np.where(labels >= 0, frequency, 0).argmax(axis=1)
+    said: np.ndarray = labels[np.arange(len(labels)), best]
+    return said
 
 
 def crowdlab(raters: Raters, pred_probs: np.ndarray) -> Raters:

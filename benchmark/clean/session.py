@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from benchmark.api import Dataset
     from benchmark.clean.answer import Answer
     from benchmark.clean.audit import Audit
+    from benchmark.clean.rater_flips import Flips
     from benchmark.clean.raters import Raters
-    from benchmark.clean.scores import Scores
     from benchmark.registry import Registry
     from benchmark.spec import PluginSpec, RunSpec, TrainingProtocol
 
@@ -66,10 +66,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Asked:
-    """The runs of a question: method → its cell on the labels as they are, and with known wrong ones among them."""
+    """The runs of a question: method → its cell on the labels as they are, and with known wrong ones among them.
+
+    ``flips``: where these were made from several raters' answers.
+    """
 
     plain: Mapping[str, RunSpec]
     check: Mapping[str, RunSpec]
+    flips: Flips | None = None
 
 
 @dataclass(frozen=True)
@@ -135,22 +139,30 @@ class Subject:
         return found
 
 
-def cells(subject: Subject) -> Asked:
+def cells(subject: Subject, out: Path) -> Asked:
     """The cells to run.
 
     Where the data know which of their labels are wrong, the labels as they are are those of noise ``human``, and the flips come on top.
+    Flips that are made from several raters' answers are written to ``check.csv`` in the folder ``out``, which the runs read.
 
     Raises:
-        BenchmarkError: an unknown method or backbone, or a rate that the classes cannot bear.
+        BenchmarkError: an unknown method or backbone, or a rate that the classes cannot bear; a file that cannot be written.
     """
+    from benchmark.clean.rater_voice import flips_of
+
     flips = Setting("symmetric", f"{CHECK_RATE:g}")
     plain, check = Setting("none"), flips
     if subject.arrays.clean_labels is not None:
         plain, check = Setting("human"), Setting("human+symmetric", parts=(Setting("human"), flips))
+    arrays = subject.arrays
+    made = flips_of(subject.raters, arrays.labels, len(arrays.classes), CHECK_RATE, subject.question.seed)
+    if made is not None:
+        check = Setting("file", str(_write_labels(out / "check.csv", made.labels, subject).resolve()))
     named = {str(setting): setting for setting in parse_settings(subject.question.methods, what="--methods")}
     asked = [_told_nothing(setting, subject.registry) for setting in named.values()]
     place = (subject.question, subject.registry, subject.data_root)
-    return Asked(*(dict(zip(named, _specs(*place, asked, noise), strict=True)) for noise in (plain, check)))
+    runs = [dict(zip(named, _specs(*place, asked, noise), strict=True)) for noise in (plain, check)]
+    return Asked(runs[0], runs[1], made)
 
 
 def answer_of(subject: Subject, asked: Asked, folder_of: FolderOf, command: str) -> Answer:
@@ -161,6 +173,7 @@ def answer_of(subject: Subject, asked: Asked, folder_of: FolderOf, command: str)
     """
     from benchmark import __version__
     from benchmark.clean.answer import Answer
+    from benchmark.clean.rater_voice import VOICE, share_by_answers, with_raters
     from benchmark.clean.raters import crowdlab
     from benchmark.clean.scores import scores_of
     from benchmark.clean.suggestions import pooled
@@ -176,11 +189,11 @@ def answer_of(subject: Subject, asked: Asked, folder_of: FolderOf, command: str)
     both = [scores_of({name: _folder(folder_of, runs[name]) for name in done}, n, parts, given) for runs in (asked.plain, asked.check)]
     left_out = {name: NO_VOICE if name in done else NO_RUN for name in asked.plain if name not in both[0].methods}
     injected = both[1].given != both[0].given
-    raters = subject.raters
+    raters, (scores, check) = subject.raters, both
     if raters is not None:
-        both = [_with_raters(scores, raters) for scores in both]
-    scores, check = both
-    verdict = judge(scores, check, injected, precision=subject.question.precision, seed=subject.question.seed, classes=len(classes))
+        scores, check = with_raters(scores, check, raters, asked.flips, len(classes))
+    question, kind = subject.question, "symmetric" if asked.flips is None else VOICE
+    verdict = judge(scores, check, injected, precision=question.precision, seed=question.seed, classes=len(classes), kind=kind)
     if raters is not None:
         weights = np.array([verdict.weights.get(name, 0.0) for name in scores.methods])
         raters = crowdlab(raters, pooled(scores.suggested, scores.confidence, weights, len(classes)))
@@ -211,6 +224,7 @@ def answer_of(subject: Subject, asked: Asked, folder_of: FolderOf, command: str)
         provenance=told,
         runs={name: (asked.plain[name].key(), asked.check[name].key()) for name in done},
         left_out=left_out,
+        by_answers=share_by_answers(raters, given, asked.flips),
     )
 
 
@@ -220,14 +234,8 @@ def corrected(subject: Subject, answer: Answer, out: Path) -> RunSpec:
     Raises:
         BenchmarkError: the file cannot be written.
     """
-    from benchmark.noise_file import write as write_labels
-    from benchmark.prepare import content_digest
-
     verdict = answer.verdict
-    labels = np.where(verdict.flagged, verdict.suggested, answer.scores.given)
-    path = out / "corrected.csv"
-    out.mkdir(parents=True, exist_ok=True)
-    write_labels(path, np.arange(len(labels)), labels, content_digest(subject.arrays), answer.classes, None)
+    path = _write_labels(out / "corrected.csv", np.where(verdict.flagged, verdict.suggested, answer.scores.given), subject)
     noise = Setting("none") if subject.arrays.clean_labels is None else Setting("human")
     (spec,) = _specs(subject.question, subject.registry, subject.data_root, [Setting("ce")], noise, path)
     return spec
@@ -242,6 +250,16 @@ def with_model(answer: Answer, spec: RunSpec, folder_of: FolderOf, out: Path) ->
         return answer
     model = export_model(folder, out, {"title": f"Classes of {Path(answer.source).name}, trained on corrected labels"})
     return dataclasses.replace(answer, model=model, model_accuracy=_accuracy(folder))
+
+
+def _write_labels(path: Path, labels: np.ndarray, subject: Subject) -> Path:
+    """A file with a label of every sample, in a folder that need not be there yet."""
+    from benchmark.noise_file import write
+    from benchmark.prepare import content_digest
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, np.arange(len(labels)), labels, content_digest(subject.arrays), subject.arrays.classes, None)
+    return path
 
 
 def _audit(subject: Subject, given: np.ndarray) -> Audit:
@@ -263,25 +281,6 @@ def _accuracy(folder: Path) -> float:
 
     found = read_arrays(folder / "predictions.npz", ("test_last_k", "test_labels"))
     return float((found["test_last_k"][-1].argmax(axis=1) == found["test_labels"]).mean())
-
-
-def _with_raters(scores: Scores, raters: Raters) -> Scores:
-    """The raters' disagreement with the labels as one more voice."""
-    from benchmark.clean.raters import disagreement
-    from benchmark.clean.scores import rank_shares
-
-    differ = disagreement(raters, scores.given)
-    suspicion = np.empty(len(differ))
-    for rows in (scores.held_out, ~scores.held_out):
-        suspicion[rows] = rank_shares(differ[rows])
-    return dataclasses.replace(
-        scores,
-        methods=(*scores.methods, "raters"),
-        suspicion=np.vstack([scores.suspicion, suspicion]),
-        flagged=np.vstack([scores.flagged, differ > 0.5]),
-        suggested=np.vstack([scores.suggested, raters.consensus]),
-        confidence=np.vstack([scores.confidence, np.nan_to_num(raters.quality, nan=1.0 / max(len(raters.names), 2))]),
-    )
 
 
 def _data_setting(question: Question, label_file: Path | None = None) -> Setting:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from benchmark.registry import Registry
     from benchmark.spec import RunSpec
 
-OURS = re.compile(r"labels\.csv|report\.html|clean\.json|corrected\.csv|model|runs")
+OURS = re.compile(r"labels\.csv|report\.html|clean\.json|check\.csv|corrected\.csv|model|runs")
 """All that this command writes."""
 METHODS = "hsa,confident_learning,aum,elr"
 
@@ -151,7 +151,7 @@ def carry_out(question: Question, out: Path, conditions: camp.Conditions, comman
     told: set[str] = set()
     with aside(), warnings_shown(told):
         subject = Subject.read(question, registry, data_root, conditions.worker.device, quiet=conditions.quiet)
-        asked = cells(subject)
+        asked = cells(subject, out)
     folders = _run([*asked.plain.values(), *asked.check.values()], "methods asked twice", registry, conditions, told)
     with aside(), warnings_shown(told):
         answer = answer_of(subject, asked, folders, command)
@@ -214,8 +214,9 @@ def _write(answer: Answer, subject: Subject, out: Path) -> None:
 
 
 def _print(answer: Answer, as_json: bool) -> None:
+    from benchmark.clean.rater_voice import VOICE
     from reports.clean_page.reading import expected_wrong, worth_a_look
-    from reports.clean_page.summary import RATERS
+    from reports.clean_page.summary import raters_note
     from reports.clean_table import clean_json
 
     if as_json:
@@ -225,9 +226,10 @@ def _print(answer: Answer, as_json: bool) -> None:
     look = worth_a_look(answer)
     expected = expected_wrong(answer, look)
     low, rate, high = (f"{100 * value:.1f}" for value in (verdict.noise_rate.low, verdict.noise_rate.value, verdict.noise_rate.high))
+    how = "if raters err on their own" if verdict.check.kind == VOICE else "if they are wrong at random"
     lines = [
         verdict.check.sentence(),
-        f"About {rate} % of {n} labels are wrong ({low} to {high} %), if they are wrong at random.",
+        f"About {rate} % of {n} labels are wrong ({low} to {high} %), {how}.",
         f"Of the {look} most suspicious about {expected.value:.0f} are wrong ({expected.low:.0f} to {expected.high:.0f}).",
     ]
     flagged, share = int(verdict.flagged.sum()), f"{100 * answer.target:.0f} % of them should be wrong"
@@ -239,8 +241,8 @@ def _print(answer: Answer, as_json: bool) -> None:
     if twins:
         more = f"in {conflicts} the labels differ, {leaks} lie in several parts or groups"
         lines.append(f"{len(twins)} sets of images are copies of each other, or nearly; {more}.")
-    if answer.raters is not None:
-        lines.append(RATERS)
+    if raters_note(answer):
+        lines.append(raters_note(answer))
     if verdict.check.by_chance:
         lines.append("The known flips were not found more often than by chance, for all one can tell: do not act on these numbers.")
     write("\n".join(lines))

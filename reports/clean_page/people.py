@@ -11,8 +11,8 @@ from reports.clean_page.words import name, named, share, table
 __all__ = ["people"]
 
 
-def people(raters: Raters) -> str:
-    """The chapter."""
+def people(raters: Raters, by_answers: float | None = None) -> str:
+    """The chapter; ``by_answers`` as in :class:`benchmark.clean.answer.Answer`."""
     rated = (raters.labels >= 0).sum(axis=0).tolist()
     rows = []
     for r, rater in enumerate(raters.names):
@@ -25,6 +25,9 @@ def people(raters: Raters) -> str:
         "are, and the models' forecasts with them (CROWDLAB). Quality is a person's estimated share of right labels. A low value can also "
         "mean that someone had the hard images: look at them before you judge."
     )
+    if by_answers is not None:
+        alone = f"By their answers alone, without the images, about {share(by_answers)} of the labels are wrong"
+        words += f" {alone}, if each errs on their own."
     head = '<section id="people" aria-labelledby="hpeople"><h2 id="hpeople">Who labelled</h2>'
     return f"{head}\n<p>{text(words)}</p>\n{table('Raters', heads, rows)}\n</section>"
 

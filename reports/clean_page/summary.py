@@ -5,18 +5,29 @@ from __future__ import annotations
 import math
 
 from benchmark.clean.answer import Answer
+from benchmark.clean.rater_voice import VOICE
 from benchmark.clean.verdict import SelfCheck
 from benchmark.html_page import text
 from reports.clean_page.reading import MOST_SAMPLES, expected_wrong, worth_a_look
 from reports.clean_page.words import between, how_many, named, share
 
-__all__ = ["RATERS", "summary"]
+__all__ = ["TOGETHER", "UNEXPLAINED", "raters_note", "summary"]
 
-RATERS = (
-    "The check changes a label but not what the raters said of it, so their disagreement gives it away: "
-    "with several raters the check, and what follows from it, look better than they are."
+UNEXPLAINED = (
+    "The labels are not what most raters say, so the check changes a label but not what the raters said of it, and their disagreement "
+    "gives it away: the check, and what follows from it, look better than they are."
 )
-"""Of an answer to which several raters contribute."""
+TOGETHER = (
+    "The check changes labels and the raters' answers with them, as if each rater erred on their own; where several err together, on the "
+    "same hard images, their errors are harder to find than it says, and more labels are wrong."
+)
+
+
+def raters_note(answer: Answer) -> str:
+    """How far the check can be believed where several raters contribute to the answer; empty where none does."""
+    if answer.verdict.check.kind == VOICE:
+        return TOGETHER
+    return UNEXPLAINED if VOICE in answer.verdict.weights else ""
 
 
 def summary(answer: Answer) -> str:
@@ -67,8 +78,8 @@ def _care(answer: Answer) -> str:
     if answer.verdict.check.by_chance:
         weak = "The labels that were changed on purpose were found no more often than by chance, for all one can tell"
         found.append(("answer", f"{weak}: do not act on the numbers of this page."))
-    if answer.raters is not None:
-        found.append(("answer", RATERS))
+    if raters_note(answer):
+        found.append(("answer", raters_note(answer)))
     if clash:
         have = "group of identical images has" if clash == 1 else "groups of identical images have"
         found.append(("copies", f"{clash:,} {have} different labels: in each, at least one label is wrong for certain."))
@@ -92,9 +103,15 @@ def _trust(check: SelfCheck) -> str:
     found, missed, false = (round(100 * value) for value in (check.found.value, 1 - check.found.value, 1 - check.precision.value))
     means += (
         f"It found about {found} of every 100 of them and missed {missed}; of every 100 labels that it called wrong, about {false} "
-        f"{'was' if false == 1 else 'were'} right. People confuse classes that look alike, which is harder to find than a random "
-        "change: take these figures as what is possible at best, and your own eyes as the last word."
+        f"{'was' if false == 1 else 'were'} right. "
     )
+    if check.kind == VOICE:
+        means += "They were changed as your raters err, with answers that fit: take your own eyes as the last word all the same."
+    else:
+        means += (
+            "People confuse classes that look alike, which is harder to find than a random change: take these figures as what is "
+            "possible at best, and your own eyes as the last word."
+        )
     return f'<div class="trust"><h2>How far to trust this</h2><p><b>{text(check.sentence())}</b> {text(means)}</p></div>'
 
 

@@ -46,7 +46,7 @@ def page(answer: Answer, pictures: Source) -> str:
     chapters += [("hard", "Hard, but right", "")] if chosen.hard else []
     chapters += [("evidence", "How sure is it", evidence(answer)), ("classes", "Which classes", classes(answer))]
     chapters.append(("copies", "Copies and files", copies(answer, seen)))
-    chapters += [] if answer.raters is None else [("people", "Who labelled", people(answer.raters))]
+    chapters += [] if answer.raters is None else [("people", "Who labelled", people(answer.raters, answer.by_answers))]
     chapters.append(("provenance", "Where this is from", _provenance(answer)))
     parts = ['<div class="columns">', _navigation([(key, title) for key, title, _ in chapters])]
     parts += ['<div class="content" id="content" tabindex="-1">', summary(answer)]

@@ -19,6 +19,6 @@ def test_a_linear_classifier_is_trained_at_a_higher_rate(features, backbone, fas
         rows.append(f"{number}.png,{number % 2}")
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     question = Question(tmp_path / "labels.csv", "aum", backbone, features=features)
-    asked = cells(Subject.read(question, Registry(), tmp_path / "cache", "cpu", quiet=True))
+    asked = cells(Subject.read(question, Registry(), tmp_path / "cache", "cpu", quiet=True), tmp_path / "out")
     for spec in (*asked.plain.values(), *asked.check.values()):
         assert (spec.protocol.lr == LINEAR_LR) == faster

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reports.clean_page.summary import TOGETHER, UNEXPLAINED
 from tests.cli.cleaning import CLASSES, METHODS, Clean, Given, call, figures, table, tiles, write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -181,8 +182,11 @@ def test_several_raters(answer: Given, clean: Clean, tmp_path: Path) -> None:
         said = [true if rng.random() > wrong else str(rng.choice(CLASSES)) for wrong in (0.05, 0.1, 0.7)]
         rows.append((path, *said[:2], said[2] if rng.random() < 0.8 else ""))
     path = write(answer.path.parent / "raters.csv", rows, "path,label_1,label_2,label_3")
-    code, _, notes = clean(path, tmp_path / "out", "--no-model")
+    code, printed, notes = clean(path, tmp_path / "out", "--no-model")
     assert code == 0, notes
+    assert "% of 180 labels are wrong (" in printed and "if raters err on their own." in printed and TOGETHER in printed.splitlines()
+    assert figures(tmp_path / "out")["self_check"]["kind"] == "raters"
+    assert 0 < figures(tmp_path / "out")["noise_rate_by_answers"] < 0.3
     raters = {rater["name"]: rater for rater in figures(tmp_path / "out")["raters"]}
     assert raters["label_3"]["quality"] < min(raters["label_1"]["quality"], raters["label_2"]["quality"])
     assert "raters" in figures(tmp_path / "out")["weights"]
@@ -190,6 +194,26 @@ def test_several_raters(answer: Given, clean: Clean, tmp_path: Path) -> None:
     assert {"score_raters", "rater_label_1", "rater_label_3", "rater_consensus", "rater_quality"} <= set(row)
     assert "Who labelled" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Who labelled" not in (answer.out / "report.html").read_text(encoding="utf-8")
+    specs = [json.loads(one.read_text())["spec"] for one in (tmp_path / "out" / "runs").glob("*/result.json")]
+    assert sorted({spec["noise"]["name"] for spec in specs}) == ["file", "none"]
+    with (tmp_path / "out" / "check.csv").open(newline="", encoding="utf-8") as stream:
+        changed = {row["index"]: row["label"] for row in csv.DictReader(stream)}
+    given = {row["index"]: row["given"] for row in table(tmp_path / "out")}
+    assert sum(changed[index] != given[index] for index in given) == 18
+    before = {one: one.stat().st_mtime_ns for one in (tmp_path / "out" / "runs").glob("*/result.json")}
+    assert clean(path, tmp_path / "out", "--no-model")[0] == 0
+    assert {one: one.stat().st_mtime_ns for one in (tmp_path / "out" / "runs").glob("*/result.json")} == before  # the same flips
+
+
+def test_raters_beside_labels_that_they_did_not_make(answer: Given, clean: Clean, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    rows = [(path, given, *(true if rng.random() > 0.1 else str(rng.choice(CLASSES)) for _ in "ab")) for path, given, true in answer.rows]
+    path = write(answer.path.parent / "beside.csv", rows, "path,label,label_1,label_2")
+    code, printed, notes = clean(path, tmp_path / "out", "--no-model")
+    assert code == 0, notes
+    assert UNEXPLAINED in printed.splitlines() and TOGETHER not in printed
+    assert figures(tmp_path / "out")["self_check"]["kind"] == "symmetric" and "raters" in figures(tmp_path / "out")["weights"]
+    assert not (tmp_path / "out" / "check.csv").exists()
 
 
 def test_pixels_and_texture(answer: Given, root: Path, tmp_path: Path) -> None:

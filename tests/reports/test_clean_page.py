@@ -19,6 +19,7 @@ from benchmark.clean.audit import Twins
 from benchmark.clean.verdict import EASY, HARD, NOISY, Interval
 from reports.clean_page import page
 from reports.clean_page.reading import expected_wrong, noise_by_class, precision_at, review_order, select, twins_in_order
+from reports.clean_page.summary import TOGETHER, UNEXPLAINED
 from reports.clean_page.whole import LARGEST_PICTURES
 from reports.clean_table import clean_json, labels_csv
 from tests.reports.answers import make_answer, no_pictures
@@ -163,6 +164,24 @@ def test_the_object_has_everything_but_the_samples() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------------- page
+
+
+def test_the_page_says_how_far_a_check_with_raters_goes() -> None:
+    answer = make_answer(raters=True)
+    verdict = answer.verdict
+    heard = dataclasses.replace(verdict, weights={**verdict.weights, "raters": 0.2})
+    modelled = dataclasses.replace(heard, check=dataclasses.replace(verdict.check, kind="raters"))
+    assert json.loads(clean_json(answer))["noise_rate_by_answers"] is None
+    counted = dataclasses.replace(answer, by_answers=0.083)
+    assert json.loads(clean_json(counted))["noise_rate_by_answers"] == 0.083
+    assert "without the images, about 8.3" in page(counted, no_pictures) and "without the images" not in page(answer, no_pictures)
+    told = []
+    for one in (verdict, heard, modelled):
+        words = " ".join("".join(parsed(page(dataclasses.replace(answer, verdict=one), no_pictures)).itertext()).split())
+        told.append(
+            (UNEXPLAINED in words, TOGETHER in words, "changed as your raters err" in words, "harder to find than a random" in words)
+        )
+    assert told == [(False, False, False, True), (True, False, False, True), (False, True, True, False)]
 
 
 def test_the_page_is_html_without_a_fault_whatever_the_names() -> None:
