@@ -93,6 +93,8 @@ class FoldedTrunk:
             if norm is None or norm.running_mean is None or not norm.affine:
                 continue
             last, activation = _activation(follower, modules)
+            if activation[0] == "none":
+                activation = _taken_from_behind_a_pool(follower, modules)
             layer = FoldedConvolution(conv, norm, activation)
             name = f"folded_{len(self.layers)}"
             self.graph.add_submodule(name, layer)
@@ -192,6 +194,18 @@ def _activation(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[fx.Node, 
         return follower, ("relu", ())
     leaky = _module(follower, modules, nn.LeakyReLU)
     return (follower, ("leaky_relu", (leaky.negative_slope,))) if leaky is not None else (node, ("none", ()))
+
+
+def _taken_from_behind_a_pool(norm: fx.Node, modules: dict[str, nn.Module]) -> tuple[str, tuple[float, ...]]:
+    """The (leaky) ReLU after a max pooling, which gives the same before it: it is taken out there, to be done on the way."""
+    pool = next(iter(norm.users)) if len(norm.users) == 1 else None
+    if pool is None or _module(pool, modules, nn.MaxPool2d) is None:
+        return "none", ()
+    last, activation = _activation(pool, modules)
+    if last is not pool:
+        last.replace_all_uses_with(pool)
+        pool.graph.erase_node(last)
+    return activation
 
 
 def _halves(pool: nn.MaxPool2d) -> bool:

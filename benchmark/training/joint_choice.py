@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import math
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmark.training.backbones import Network
+from benchmark.training.folding import folding
 from benchmark.training.optimizers import OPTIMIZERS
 from benchmark.training.stacking import JointPass, Stacks, architecture, collecting, joint_backward, shared_images
 
@@ -102,7 +104,7 @@ def compare(networks: Sequence[Network], images: Sequence[Tensor], gradients: bo
             joint_backward(passes)
             stacks.step(optimizers)
 
-    with torch.set_grad_enabled(gradients):
+    with torch.set_grad_enabled(gradients), contextlib.nullcontext() if gradients else folding():  # as an evaluation would pass them
         apart()
         together()
         pairs = [(_seconds(apart, given[0]), _seconds(together, given[0])) for _ in range(rounds)]

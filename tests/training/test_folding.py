@@ -108,3 +108,11 @@ def test_the_folded_pass_is_no_part_of_the_network():
         network(torch.randn(2, 3, 8, 8))
     assert list(network.state_dict()) == names
     assert copy.deepcopy(network) not in _TRUNKS
+
+
+def test_an_activation_behind_a_pooling_is_done_before_it():
+    network = build_network("cnn_small", channels=3, size=16, num_classes=4).eval()
+    with torch.no_grad(), folding():
+        found = folded(network, network.trunk, torch.randn(2, 3, 16, 16))
+    called = [type(found.get_submodule(str(node.target))).__name__ for node in found.graph.nodes if node.op == "call_module"]
+    assert called == ["FoldedConvolution", "_Halving", "FoldedConvolution", "_Halving", "FoldedConvolution", "Flatten"]
