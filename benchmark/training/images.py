@@ -1,4 +1,4 @@
-"""Where the images of a run are: on the device as a whole where they fit, else in a file that batches are read from."""
+"""Where the images of a run are: on a GPU as a whole where they fit, else where the data set has them."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class MappedImages:
     """Images that stay where they are, with what the training loop needs of a tensor: rows by index and by slice.
 
     Args:
-        rows: n images, (n, H, W, C) uint8 (or (n, D) float32 features), in a memory-mapped file.
+        rows: n images, (n, H, W, C) uint8 (or (n, D) float32 features), in memory or in a memory-mapped file.
         device: where the rows that are asked for go.
-        at_hand: the file is in the system's cache, so that a batch is a copy from memory and no thread need read ahead.
+        at_hand: they are in memory or in the system's cache, so that a batch is a copy from there and no thread need read ahead.
 
     Attributes:
         shape: (n, C, H, W) or (n, D).
@@ -52,7 +52,7 @@ class MappedImages:
 
     def __init__(self, rows: ImageRows, device: torch.device, *, at_hand: bool = False) -> None:
         self._rows, self.device, self.at_hand = rows, device, at_hand
-        self._as_stored = device.type == "cpu" and rows.file is not None
+        self._as_stored = device.type == "cpu"
         self.shape = torch.Size(rows.shape if len(rows.shape) == 2 else (len(rows), rows.shape[3], *rows.shape[1:3]))
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class MappedImages:
         return self._tensor(self._rows[rows])
 
     def _tensor(self, images: np.ndarray) -> Tensor:
-        """From a file on a CPU (m, H, W, C) stays the order in memory, channels_last: the one that networks want."""
+        """On a CPU (m, H, W, C) stays the order in memory, channels_last: the one that networks want."""
         if not self._as_stored or images.ndim == 2 or images.shape[3] == 1:  # one channel: both orders are the same
             return to_tensor(images, self.device)
         return torch.from_numpy(images).permute(0, 3, 1, 2)
@@ -82,13 +82,15 @@ def place(rows: ImageRows, device: torch.device) -> Tensor | MappedImages:
         device: the run's device.
 
     Returns:
-        (n, C, H, W) (or (n, D)) on the device, or the same by rows: on a CPU where a file holds the images, so that all workers share
-        the system's cache of it and none has a copy; else where it would take too much of the free memory.
+        (n, C, H, W) (or (n, D)) on the device, or the same by rows: images on a CPU, so that there is no second copy of them, and all
+        workers share the system's cache of a file; else where it would take too much of the free memory.
     """
     row_bytes = int(np.prod(rows.shape[1:])) * rows.array.itemsize
     fits = len(rows) * row_bytes <= SHARE_OF_MEMORY * free_memory(device)
     if device.type == "cpu" and rows.file is not None:
         return MappedImages(rows, device, at_hand=fits and read_ahead(rows.file))
+    if device.type == "cpu" and len(rows.shape) == 4:
+        return MappedImages(rows, device, at_hand=True)
     if fits:
         return to_tensor(rows[:], device)
     logger.info("%d images of %d kB stay on disk and are read batch by batch", len(rows), row_bytes // 1024)
@@ -122,8 +124,8 @@ def evaluated_together(height: int, width: int) -> int:
 
 def to_tensor(images: np.ndarray, device: torch.device) -> Tensor:
     """(n, H, W, C) uint8 → contiguous (n, C, H, W) uint8 on a device; (n, D) features keep their order."""
-    ordered = images if images.ndim == 2 else images.transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(ordered)).to(device)
+    values = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    return values if values.ndim == 2 else values.permute(0, 3, 1, 2).contiguous()
 
 
 def free_memory(device: torch.device) -> int:

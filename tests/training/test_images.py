@@ -45,10 +45,16 @@ def test_a_file_is_mapped_and_gives_what_a_copy_holds(stored, channels):
     assert torch.equal(placed.index_select(0, torch.tensor([4, 0])), copy[[4, 0]])
 
 
-def test_what_lies_in_memory_is_copied_as_before(stored):
-    in_memory = ImageRows(np.array(stored()), np.arange(4))
+def test_images_in_memory_are_not_held_twice_and_features_are_a_tensor(stored):
+    array = np.array(stored())
+    in_memory = ImageRows(array, np.arange(4))
     assert in_memory.file is None
-    assert isinstance(place(in_memory, CPU), torch.Tensor)
+    placed = place(in_memory, CPU)
+    assert isinstance(placed, MappedImages) and placed.at_hand
+    array[2] = 77
+    assert bool((placed.index_select(0, torch.tensor([2])) == 77).all())  # the rows are the data set's own
+    features = place(ImageRows(np.eye(5, dtype=np.float32), np.array([4, 1])), CPU)
+    assert isinstance(features, torch.Tensor) and features.tolist() == [[0, 0, 0, 0, 1], [0, 1, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("names", [(), ("crop",), ("crop", "flip", "rot90"), ("flip", "color")])
