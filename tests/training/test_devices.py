@@ -29,7 +29,7 @@ print(kept, mapped, library.mallinfo2().arena - before.arena)
 
 
 def use(word: str) -> tuple[str, int, int]:
-    """Whether memory is kept; of a block of 24 MB, the bytes mapped for it alone, and those that the process has of it after it was freed."""
+    """Whether memory is kept; of a block of 24 MB, the bytes mapped for it alone, and those the process still has once it is freed."""
     ended = subprocess.run([sys.executable, "-c", PROGRAM, word], capture_output=True, text=True, check=True)
     kept, mapped, left = ended.stdout.split()
     return kept, int(mapped), int(left)
