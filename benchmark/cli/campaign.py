@@ -177,7 +177,7 @@ def conditions_of(
 
     place = EngineChoice(engine, address, gpus_per_run, parse_slurm(slurm or ()))
     how = (tracking_uri, no_tracking, stale, retry_failed, dry_run, fmt, quiet, place)
-    more = {"per_gpu": per_gpu, "stack_seeds": stack_seeds}
+    more: dict[str, Any] = {"per_gpu": per_gpu, "stack_seeds": stack_seeds}
     return Conditions(runs, jobs, gpus, device, threads, timeout, plugin, data_root, *how, **more)
 
 

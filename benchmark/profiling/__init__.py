@@ -19,6 +19,7 @@ from benchmark.profiling.active import (
     timed,
     turn_to,
     watch,
+    watched_by_others,
     write,
 )
 from benchmark.profiling.stopwatch import PARTS, Stopwatch
@@ -39,5 +40,6 @@ __all__ = [
     "timed",
     "turn_to",
     "watch",
+    "watched_by_others",
     "write",
 ]

@@ -96,6 +96,12 @@ def leave_forward(*_: Any) -> None:
         profile.leave()
 
 
+def watched_by_others(module: torch.nn.Module) -> bool:
+    """Whether a module has forward hooks beside those of a profile: somebody sees its passes, which must be made as they are."""
+    before, after = module._forward_pre_hooks.values(), module._forward_hooks.values()
+    return any(hook is not enter_forward for hook in before) or any(hook is not leave_forward for hook in after)
+
+
 def turn_to(name: str) -> None:
     """From now on, what is in no other part is this one."""
     if (profile := _mine()) is not None:

@@ -137,7 +137,7 @@ class RunContext:
         self._task = task or task_of("classification")
         self._augmenter, self._strong = self._task.augmenters(protocol, augmentation, data.images)
         self._pieces = pieces or Pieces()
-        self._evaluation_batch = self._pieces.of_evaluation(self._task.evaluation_batch(data, device), protocol.batch_size)
+        self._evaluation_batch = self._pieces.of_evaluation(self._task.evaluation_batch(data, device))
         self._folder, self._checkpoint_seconds, self._code = folder, checkpoint_seconds, code
         self._writer = CheckpointWriter()
         self._shared, self._identity = shared, identity

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from benchmark.profiling import watched_by_others
+
 logger = logging.getLogger(__name__)
 
 _SCOPE: ContextVar[object | None] = ContextVar("folding", default=None)
@@ -60,7 +62,7 @@ def folded(network: nn.Module, trunk: nn.Module, images: Tensor) -> nn.Module:
 
 def _traced(trunk: nn.Module) -> FoldedTrunk | None:
     """None where nothing can be folded: no such layers, hooks that want to be called, a forward pass that decides by what it sees."""
-    if any(module._forward_hooks or module._forward_pre_hooks for module in trunk.modules()):
+    if any(watched_by_others(module) for module in trunk.modules()):
         return None
     try:
         made = FoldedTrunk(trunk)

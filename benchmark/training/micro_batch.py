@@ -35,9 +35,9 @@ class Pieces:
             self.least = 2
         self.refusal = self.refusal or str(getattr(network, "refuses_pieces", ""))
 
-    def of_evaluation(self, batch: int, whole: int) -> int:
-        """An evaluation batch made smaller as training batches of ``whole`` samples are."""
-        return batch if self.size is None else max(1, batch * self.size // max(1, whole))
+    def of_evaluation(self, batch: int) -> int:
+        """An evaluation batch, or a piece where that is smaller: without gradients it takes less memory than in training."""
+        return batch if self.size is None else min(batch, self.size)
 
 
 Output = TypeVar("Output", Tensor, tuple[Tensor, Tensor])

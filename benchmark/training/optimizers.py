@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ def _uncompiled(cls: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]
     return type(cls.__name__, (cls,), {**plain, "step": step, "__doc__": cls.__doc__})
 
 
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": _uncompiled(torch.optim.Adam),
     "adamw": _uncompiled(torch.optim.AdamW),
     "sgd": _uncompiled(torch.optim.SGD),

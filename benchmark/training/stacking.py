@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from benchmark.profiling import watched_by_others
 from benchmark.training.backbones import BaseNetwork, GlobalPool, Network
 from benchmark.training.optimizers import OPTIMIZERS
 
@@ -150,7 +151,7 @@ def joint_key(networks: Sequence[BaseNetwork], images: Tensor) -> tuple[Any, ...
         if isinstance(found, str):
             return None
         layers = list(network.modules())
-        if any(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks for layer in layers):
+        if any(watched_by_others(layer) or layer._backward_hooks for layer in layers):
             return None  # a method looks into this network while it runs
         if network.micro_batch is not None:
             return None  # memory is short, and a joint pass takes more

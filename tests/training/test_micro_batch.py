@@ -148,7 +148,7 @@ def test_what_a_run_notes_of_its_networks() -> None:
     assert network.micro_batch == 4 and (pieces.least, pieces.refusal) == (2, "")
     pieces.apply(build_bag_model("auto", (6,), "abmil"))
     assert pieces.refusal.startswith("a batch of bags is not cut")
-    assert pieces.of_evaluation(512, 128) == 16 and pieces.of_evaluation(10, 128) == 1 and Pieces().of_evaluation(512, 128) == 512
+    assert pieces.of_evaluation(512) == 4 and pieces.of_evaluation(3) == 3 and Pieces().of_evaluation(512) == 512
 
 
 @pytest.mark.parametrize("name", ["ce", "coteaching"])
