@@ -196,7 +196,9 @@ def printed() -> set[str]:
     return set()
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in REGISTRY.entries("method")])
+@pytest.mark.parametrize(
+    "name", [entry.name for entry in REGISTRY.entries("method") if REGISTRY.load("method", entry.name).task == "classification"]
+)
 def test_method_against_ce(name, data, heading, printed, report):
     cost = measure(name, "ce", data)
     if not printed:
