@@ -26,7 +26,7 @@ from benchmark.training import joint_choice
 from benchmark.training.backbones import build_network
 from benchmark.training.networks import Networks
 from benchmark.training.together import execute_together
-from waiting import wait_for
+from tests.waiting import wait_for
 
 SEEDS = (0, 1, 2)
 
