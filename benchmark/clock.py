@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 _here = threading.local()
@@ -17,6 +19,23 @@ def member() -> Any:
 def belong_to(one: Any) -> None:
     """This thread trains a run of a group from now on."""
     _here.member = one
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """What a run of a group computes inside it computes by itself, and no other has its turn meanwhile.
+
+    Needed where the run holds a lock that others may wait for, and where not a bit may depend on who else is there.
+    """
+    one = member()
+    if one is None:
+        yield
+        return
+    before, one.alone = one.alone, True
+    try:
+        yield
+    finally:
+        one.alone = before
 
 
 def seconds() -> float:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 
+from benchmark import clock
 from benchmark.errors import BenchmarkError
 from benchmark.training.micro_batch import Pieces
 
@@ -33,7 +34,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def within_memory(attempt: Callable[[Pieces], Result], batch: int) -> Result:
     """Call ``attempt`` with whole batches and, while memory is short, with pieces of half a batch, a quarter, …
 
-    Every attempt has to begin anew: between two of them nothing of the former is held. What it left on disk it may go on from.
+    A run of a group is first tried again by itself, with whole batches. Every attempt has to begin anew: between two of them nothing of
+    the former is held. What it left on disk it may go on from.
 
     Args:
         attempt: is told how to cut batches, and notes what its networks bear.
@@ -54,6 +56,10 @@ def within_memory(attempt: Callable[[Pieces], Result], batch: int) -> Result:
                 raise
             words = " ".join(str(error).split(". ")[0].split())
             traceback.clear_frames(error.__traceback__)  # they hold the network and its activations
+        if size is None and (run := clock.member()) is not None and run.go_alone():
+            logger.warning("out of memory among runs that are trained together (%s); trying again by itself", words)
+            _free()
+            continue
         _free()
         tried.append(f"{batch} samples" if size is None else str(size))
         smaller = (batch if size is None else size) // 2

@@ -120,8 +120,6 @@ class Conditions:
         _ = self.gpu_ids, self.worker  # refuse what they cannot be made of
         self.engine.check_per_gpu(self.per_gpu, self.gpu_ids, self.jobs)
         self.engine.check(self.jobs, self.gpu_ids, self.device, self.timeout, self.stack_seeds)
-        if self.profile and self.stack_seeds:
-            raise BenchmarkError("--profile measures one run at a time and --stack-seeds trains several in one process; give one of them")
         if self.threads == AUTO_THREADS and self.engine.elsewhere:
             raise BenchmarkError(f"--threads auto divides the cores of this machine; --engine {self.engine.name} needs a number")
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from benchmark.errors import BenchmarkError
+
 logger = logging.getLogger(__name__)
 
 OutcomeStatus = Literal["done", "skipped", "diverged", "failed", "busy", "timeout", "killed"]
@@ -67,6 +69,9 @@ class WorkerOptions:
         profile: measure where the seconds of each run go; see :mod:`benchmark.profiling`.
         stack_seeds: train runs that differ in their seed only together, up to :data:`MOST_TOGETHER` in one worker.
         heartbeat_s, stale_s: of the leases.
+
+    Raises:
+        BenchmarkError: ``profile`` with ``stack_seeds``.
     """
 
     runs: Path
@@ -82,6 +87,10 @@ class WorkerOptions:
     stack_seeds: bool = False
     heartbeat_s: float = 15.0
     stale_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.profile and self.stack_seeds:
+            raise BenchmarkError("--profile measures one run at a time and --stack-seeds trains several in one process; give one of them")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable; :meth:`from_dict` reads it back."""

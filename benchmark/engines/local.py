@@ -54,7 +54,8 @@ class LocalEngine:
 
     A run that takes longer than ``options.timeout`` ends as ``timeout``; so do runs that are trained together and take longer than as
     many times that. One whose worker dies by a signal (SIGKILL for
-    want of memory, a segmentation fault) is tried once more in a fresh worker, then ends as ``killed``. Workers log to
+    want of memory, a segmentation fault) is tried once more in a fresh worker, then ends as ``killed``; runs that were trained together
+    when it died are tried again one by one, twice at most. Workers log to
     ``<runs>/logs/slot-<i>.log``. They end with this process, however it ends.
     """
 
@@ -174,7 +175,7 @@ class _Slot(threading.Thread):
             return self.engine.workers.get(self.number)
 
     def _run_group(self, jobs: Sequence[Job]) -> None:
-        """Jobs that the worker trains together, mostly one; its death costs each of those that go on one attempt."""
+        """Jobs that the worker trains together, mostly one; when it dies, those that go on are tried again, each by itself."""
         left = {job.key: job for job in jobs}
         for attempt in (1, 2):
             started = time.monotonic()
@@ -188,6 +189,10 @@ class _Slot(threading.Thread):
                 if end.by_signal and attempt == 1:
                     for job in left.values():
                         self._tell(job, f"the worker ended by {end}; the run is tried once more")
+                    if len(left) > 1:  # which of them it was, or whether they were too many, shows when each has a worker to itself
+                        for job in left.values():
+                            self._run_group([job])
+                        return
                     continue
                 again = " twice" if attempt == 2 else ""
                 for key in left:

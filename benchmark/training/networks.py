@@ -15,6 +15,7 @@ from benchmark.training.backbones import Network
 from benchmark.training.optimizers import OPTIMIZERS
 from benchmark.training.schedules import Schedule
 from benchmark.training.side_by_side import logits_of
+from benchmark.training.stacking import collecting, joint_backward
 
 
 class Networks(Sequence[Network]):
@@ -30,6 +31,8 @@ class Networks(Sequence[Network]):
         self._modules = list(modules)
         self.schedule = Schedule(protocol, lr_scale)
         self.optimizers = [_optimizer(module, protocol, lr_scale) for module in self._modules]
+        if (run := clock.member()) is not None:
+            run.new_networks()
 
     @overload
     def __getitem__(self, index: int) -> Network: ...
@@ -61,13 +64,19 @@ class Networks(Sequence[Network]):
         """
         total = loss if isinstance(loss, Tensor) else torch.stack(list(loss)).sum()
         run = clock.member()
-        if run is not None and run.step(self, total, after_backward):
-            return total.detach()
+        if run is not None:
+            run.check()
         with profiling.part("optimiser"):
             for optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)
         with profiling.part("backward"):
-            total.backward()
+            with collecting() as passes:
+                total.backward()
+            if run is None or run.alone:
+                joint_backward(passes)
+        if run is not None and passes and not run.alone:
+            run.step(self.optimizers, passes, after_backward)
+            return total.detach()
         if after_backward is not None:
             after_backward()
         with profiling.part("optimiser"):

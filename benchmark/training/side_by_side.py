@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmark import clock, profiling
 from benchmark.training import joint_choice
 from benchmark.training.backbones import BaseNetwork, Network
-from benchmark.training.stacking import Stack, joint_key
+from benchmark.training.stacking import JointPass, Stack, joint_key
 
 
 def logits_of(networks: Sequence[Callable[[Tensor], Tensor]], images: Tensor) -> list[Tensor]:
@@ -42,4 +42,4 @@ def _joint(networks: Sequence[Network], images: Tensor) -> list[Tensor] | None:
     if joint_key(networks, images) is None or not joint_choice.worth_it(networks, [images] * len(networks)):
         return None
     with profiling.part("forward"):
-        return list(Stack(networks)([images]).unbind())
+        return JointPass(Stack(networks), [images]).logits()

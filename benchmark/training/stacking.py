@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from benchmark.errors import BenchmarkError
 from benchmark.profiling import watched_by_others
 from benchmark.training.backbones import BaseNetwork, GlobalPool, Network
 from benchmark.training.optimizers import OPTIMIZERS
@@ -92,6 +93,9 @@ def _architecture(network: BaseNetwork) -> Architecture | str:
         inputs = tuple(_reference(value) for value in node.args)
         options = tuple((name, _reference(value)) for name, value in node.kwargs.items())
         steps.append(_Step(node.op, node.name, node.target, inputs, options))
+    norms = [s.target for s in steps if s.kind == "call_module" and isinstance(layers[s.target], _NORMS)]
+    if len(set(norms)) < len(norms):
+        return "it uses a batch norm twice"  # whose statistics would move once
     shapes = [(name, tuple(p.shape), str(p.dtype)) for name, p in network.named_parameters()]
     layout = [f"{s.kind} {s.target if isinstance(s.target, str) else s.target.__name__} {s.inputs} {s.options}" for s in steps]
     used = [f"{type(layers[s.target]).__name__}({layers[s.target].extra_repr()})" for s in steps if s.kind == "call_module"]
@@ -119,7 +123,7 @@ def _obstacle(node: fx.Node, layers: dict[str, nn.Module]) -> str:
         return "" if isinstance(node.args[0], fx.Node) else "its trunk returns more than features"
     if node.op == "call_module":
         return _layer_obstacle(layers[str(node.target)])
-    flattens = node.target is torch.flatten and (*node.args[1:], *node.kwargs.values()) == (1,)
+    flattens = node.target is torch.flatten and (node.args[1:], node.kwargs) in (((1,), {}), ((), {"start_dim": 1}))
     if node.op == "call_function" and (flattens or node.target in _FUNCTIONS):
         return ""
     return f"{getattr(node.target, '__name__', node.target)} is not known to treat every channel alike"
@@ -145,20 +149,27 @@ def joint_key(networks: Sequence[BaseNetwork], images: Tensor) -> tuple[Any, ...
     """Equal for passes that can be made as one, as they would be made now; None for those that have to be made alone."""
     if images.requires_grad or torch.is_autocast_enabled(images.device.type) or torch.is_inference_mode_enabled():
         return None
+    functional = torch._C._functorch.peek_interpreter_stack() is not None  # inside of vmap or grad of torch.func
     parts: list[Any] = []
     for network in networks:
         found = architecture(network)
         if isinstance(found, str):
             return None
         layers = list(network.modules())
-        if any(watched_by_others(layer) or layer._backward_hooks for layer in layers):
-            return None  # a method looks into this network while it runs
-        if network.micro_batch is not None:
-            return None  # memory is short, and a joint pass takes more
+        if functional or network.micro_batch is not None or not all(map(_unwatched, layers)):
+            return None  # memory is short, and a joint pass takes more; or a method looks into this network while it runs
         parts.append((found.signature, tuple(layer.training for layer in layers), next(network.parameters()).requires_grad))
     if len(set(parts)) > 1:
         return None
     return (parts[0], len(parts), tuple(images.shape), images.dtype, images.device, torch.is_grad_enabled())
+
+
+def _unwatched(layer: nn.Module) -> bool:
+    """Whether nobody sees a layer's passes, or the gradients of its own weights: hooks would be called in another run's turn, or twice."""
+    if watched_by_others(layer) or layer._backward_hooks or layer._backward_pre_hooks:
+        return False
+    weights = [p for p in layer._parameters.values() if p is not None]
+    return all(p.is_leaf and not p._backward_hooks and not p._post_accumulate_grad_hooks for p in weights)
 
 
 class Stack:
@@ -190,6 +201,7 @@ class Stack:
     def _run(self, joined: Tensor, inputs: int) -> Tensor:
         """(B, M·width) features of (B, inputs·C, …) images."""
         values: dict[str, Tensor] = {}
+        moved: list[_Moved] = []
         unspread = ""  # the name of a value that several networks still share
         for step in self._steps:
             if step.kind == "placeholder":
@@ -205,18 +217,20 @@ class Stack:
                 unspread = ""
             given = [values[value.name] if isinstance(value, _Value) else value for value in step.inputs]
             if step.kind == "output":
+                _move(moved)  # now, as a pass that fails is made again by each network
                 result: Tensor = given[0]
                 return result
             options = {name: values[value.name] if isinstance(value, _Value) else value for name, value in step.options}
-            values[step.name] = self._layer(step.target, given[0]) if step.kind == "call_module" else step.target(*given, **options)
+            called = step.kind == "call_module"
+            values[step.name] = self._layer(step.target, given[0], moved) if called else step.target(*given, **options)
         raise AssertionError("a graph without output")
 
-    def _layer(self, name: str, x: Tensor) -> Tensor:
+    def _layer(self, name: str, x: Tensor, moved: list[_Moved]) -> Tensor:
         layers = self._layers[name]
         if isinstance(layers[0], nn.Conv2d):
             return _convolution(x, layers, self._size * layers[0].groups)
         if isinstance(layers[0], _NORMS):
-            return _batch_norm(x, layers)
+            return _batch_norm(x, layers, moved)
         if isinstance(layers[0], nn.Linear):
             outputs = _linear(self._each(x), layers)
             return outputs.transpose(0, 1).reshape(x.shape[0], -1)
@@ -251,16 +265,28 @@ def _linear(x: Tensor, layers: Sequence[Any]) -> Tensor:
     return torch.baddbmm(torch.stack([layer.bias for layer in layers]).unsqueeze(1), x, weight)
 
 
-def _batch_norm(x: Tensor, layers: Sequence[Any]) -> Tensor:
+_Moved = tuple[Sequence[Any], Tensor, Tensor]
+"""Batch norms, and their running means and variances as they are to be, (S·C,) each."""
+
+
+def _batch_norm(x: Tensor, layers: Sequence[Any], moved: list[_Moved]) -> Tensor:
     first, training = layers[0], layers[0].training
-    means, variances = [layer.running_mean for layer in layers], [layer.running_var for layer in layers]
-    mean, variance = torch.cat(means), torch.cat(variances)
+    mean, variance = torch.cat([layer.running_mean for layer in layers]), torch.cat([layer.running_var for layer in layers])
     normed = F.batch_norm(x, mean, variance, _joined(layers, "weight"), _joined(layers, "bias"), training, first.momentum, first.eps)
     if training:
-        with torch.no_grad():
-            torch._foreach_copy_(means + variances, [*mean.split(first.num_features), *variance.split(first.num_features)])
-            torch._foreach_add_([layer.num_batches_tracked for layer in layers], 1)
+        moved.append((layers, mean, variance))
     return normed
+
+
+@torch.no_grad()
+def _move(moved: Sequence[_Moved]) -> None:
+    """Give batch norms the statistics of the pass that they were part of."""
+    if not moved:
+        return
+    old = [t for layers, _, _ in moved for name in ("running_mean", "running_var") for t in (getattr(layer, name) for layer in layers)]
+    new = [t for layers, *both in moved for joined in both for t in joined.split(layers[0].num_features)]
+    torch._foreach_copy_(old, new)
+    torch._foreach_add_([layer.num_batches_tracked for layers, _, _ in moved for layer in layers], 1)
 
 
 def shared_images(images: Sequence[Tensor]) -> list[Tensor]:
@@ -312,11 +338,14 @@ class _Door(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, joint: JointPass, position: int, part: Tensor, *parameters: Tensor) -> Tensor:
         ctx.joint, ctx.position = joint, position
-        return part
+        return part.clone()  # a view could not be changed in place, as logits can
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise BenchmarkError(
+                "gradients of gradients do not pass through a joint pass; leave --stack-seeds out, and call each network by itself"
+            )
         joint, position, gradient = ctx.joint, ctx.position, gradients[0]
         parameters = joint.parameters[position]
         if collecting.passes is not None:
@@ -333,6 +362,7 @@ class _Door(torch.autograd.Function):
 
 def joint_backward(passes: Sequence[JointPass]) -> None:
     """Send the gradients that wait at the doors on to the parameters of the networks that they belong to, in one backward pass."""
+    passes = [one for one in passes if one.gradients]  # another run's request may have sent them
     if not passes:
         return
     whole = all(len(one.gradients) == len(one.parameters) for one in passes)
@@ -372,19 +402,19 @@ class JointOptimizer:
             groups.append({**_settings(group), "params": [p for one in optimizers for p in one.param_groups[i]["params"]]})
         build: Callable[..., torch.optim.Optimizer] = type(optimizers[0])
         self._joint = build(groups)
-        self._states: list[Any] = []
+        self._firsts = [(one, one.param_groups[0]["params"][0]) for one in optimizers]
 
     def step(self) -> None:
         """The step; settings and states are those that the members have now."""
-        if len(self._states) != len(self._members) or any(s is not one.state for s, one in zip(self._states, self._members, strict=True)):
+        lent = [(self._joint.state.get(parameter), one.state.get(parameter)) for one, parameter in self._firsts]
+        if any(mine is None or mine is not theirs for mine, theirs in lent):
             self._borrow()
         for mine, theirs in zip(self._joint.param_groups, self._members[0].param_groups, strict=True):
             mine.update(_settings(theirs))
         self._joint.step()
 
     def _borrow(self) -> None:
-        """A member that was restored from a checkpoint has another state than before."""
-        self._states = [one.state for one in self._members]
+        """A member that was restored from a checkpoint, or whose state a method has cleared, has another than before."""
         for one in self._members:
             for group in one.param_groups:
                 for parameter in group["params"]:
@@ -398,7 +428,7 @@ class Stacks:
 
     def __init__(self) -> None:
         self._stacks: dict[tuple[int, ...], Stack] = {}
-        self._optimizers: dict[tuple[int, ...], JointOptimizer] = {}
+        self._optimizers: dict[tuple[tuple[int, ...], ...], JointOptimizer] = {}
 
     def stack(self, networks: Sequence[Network]) -> Stack:
         """The stack of these networks."""
@@ -413,7 +443,7 @@ class Stacks:
             for optimizer in optimizers:
                 optimizer.step()
             return
-        key = tuple(map(id, optimizers))
+        key = tuple((id(one), *(len(group["params"]) for group in one.param_groups)) for one in optimizers)
         if key not in self._optimizers:
             self._optimizers[key] = JointOptimizer(optimizers)
         _latest(self._optimizers, key, self.limit).step()

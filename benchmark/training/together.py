@@ -8,6 +8,7 @@ nobody, so the group changes when things are computed, never what.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import queue
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmark.training.backbones import BaseNetwork
-    from benchmark.training.networks import Networks
     from benchmark.training.stacking import JointPass
 
 logger = logging.getLogger(__name__)
@@ -45,9 +45,9 @@ def execute_together(execute: Execute, keys: Sequence[str], options: WorkerOptio
     log = logging.getLogger("benchmark")
     level = log.level
     log.setLevel(min(level or logging.INFO, logging.INFO))  # a run that ends puts back what it found: it must not be less than this
-    group.start()
     left = len(keys)
     try:
+        group.start()
         while left:
             item = group.inbox.get()
             if isinstance(item, Outcome):
@@ -65,7 +65,8 @@ class _Request:
     """What a run waits for.
 
     Attributes:
-        kind: ``forward`` (a joint pass), ``backward`` (what waits at the doors, and the optimisers' step) or ``step`` (the step alone).
+        kind: ``forward`` (a joint pass), ``backward`` (what waits at the doors, and the optimisers' step), ``step`` (the step alone) or
+            ``turn`` (nothing: all others had their turn).
         key: requests of equal keys can be served at once.
         answer: the logits of a forward pass; None: the run is to do it alone.
     """
@@ -124,16 +125,17 @@ class Member:
 
     Attributes:
         stacked: the largest number of runs, this one among them, whose networks were trained in one pass.
+        alone: it computes everything by itself and does not give its turn away; see :func:`benchmark.clock.alone`.
+        leaving: it was told that the group is to end.
     """
 
     def __init__(self, group: Group, key: str) -> None:
         self.group, self.key, self.stacked = group, key, 1
         self.request: _Request | None = None
-        self.ended = False
+        self.alone = self.leaving = self.ended = False
         self.go = threading.Semaphore(0)
         self.randomness = _Randomness.now()
         self._epochs, self._requests = 0, 0
-        self._joined = False  # since its last step it had logits from a joint pass that can be differentiated
         self._active = 0.0
         self._since: float | None = None
         self.thread = threading.Thread(target=self._main, name=f"run-{key}", daemon=True)
@@ -147,44 +149,49 @@ class Member:
 
     def new_epoch(self) -> None:
         """The run begins an epoch."""
-        self._epochs, self._requests = self._epochs + 1, 0
-        self.group.check()
+        self.check()
+        if not self.alone:
+            self._epochs, self._requests = self._epochs + 1, 0
+
+    def new_networks(self) -> None:
+        """The run has built networks, and may have done with those before."""
+        self.group.forget()
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt once the group is to end."""
+        if self.group.stopped:
+            self.leaving = True
+            raise KeyboardInterrupt
+
+    def go_alone(self) -> bool:
+        """From now on compute everything alone, once the others have let go of what failed with it; False if it did so before."""
+        if self.alone:
+            return False
+        self.alone = True
+        self.group.forget()
+        self._wait(_Request("turn", ("turn",)))
+        return True
 
     def forward(self, networks: Sequence[BaseNetwork], images: Tensor) -> list[Tensor] | None:
         """Logits of networks on the same images; None if the run has to compute them itself."""
-        import torch
-
         from benchmark.training.stacking import joint_key
 
-        self.group.check()
+        self.check()
         self._requests += 1
-        key = joint_key(networks, images) if self.group.size() > 1 else None
+        key = joint_key(networks, images) if self.group.size() > 1 and not self.alone else None
         if key is None or self.group.refused(key):
             return None
         answer: list[Tensor] | None = self._wait(_Request("forward", ("forward", key), networks, images)).answer
-        if answer is not None and torch.is_grad_enabled() and answer[0].requires_grad:
-            self._joined = True
         return answer
 
-    def step(self, networks: Networks, total: Tensor, after_backward: Callable[[], None] | None) -> bool:
-        """Differentiate and step; False if the run has to do it itself."""
-        self.group.check()
+    def step(self, optimizers: Sequence[Any], passes: Sequence[JointPass], after_backward: Callable[[], None] | None) -> None:
+        """Send gradients that wait at the doors of ``passes`` on to the parameters, and step."""
         self._requests += 1
-        if not self._joined:
-            return False
-        from benchmark.training.stacking import collecting
-
-        for optimizer in networks.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        with collecting() as passes:
-            total.backward()
-        self._joined = False
         both = after_backward is None
-        self._wait(_Request("backward", ("backward", both), optimizers=networks.optimizers if both else (), passes=passes))
+        self._wait(_Request("backward", ("backward", both), optimizers=optimizers if both else (), passes=passes))
         if after_backward is not None:
             after_backward()
-            self._wait(_Request("step", ("step",), optimizers=networks.optimizers))
-        return True
+            self._wait(_Request("step", ("step",), optimizers=optimizers))
 
     # -------------------------------------------------------------------------------------------- the clock
 
@@ -225,7 +232,7 @@ class Member:
         started, outcome = time.monotonic(), None
         try:
             self.go.acquire()
-            self.group.check()
+            self.check()
             self.randomness.restore()
             self.resume()
             outcome = execute_here(self.group.execute, self.key, self.group.options, self.group.inbox.put)
@@ -233,9 +240,10 @@ class Member:
             outcome = Outcome(self.key, "killed", time.monotonic() - started, "interrupted")
         finally:
             self.ended = True
-            if not self.group.stopped:
-                self.group.hand_over(self)
             self.group.inbox.put(outcome or Outcome(self.key, "killed", time.monotonic() - started, "its thread broke"))
+            self.group.forget()
+            with contextlib.suppress(KeyboardInterrupt):  # the group is to end
+                self.group.hand_over(self)
 
 
 class Group:
@@ -270,10 +278,9 @@ class Group:
         """Whether so many runs as there are now were found to be faster one after the other at this."""
         return (self.size(), key) in self._refused
 
-    def check(self) -> None:
-        """Raises KeyboardInterrupt once the group is to end."""
-        if self.stopped:
-            raise KeyboardInterrupt
+    def forget(self) -> None:
+        """Let go of stacks and joint optimisers, which hold networks and the optimisers' states; what is still used is built again."""
+        self._stacks = None
 
     def stop(self) -> None:
         """End all runs that go on, and wait for it; each leaves by a KeyboardInterrupt where it is."""
@@ -284,14 +291,15 @@ class Group:
                 member.go.release()
         if running is not None:
             running.thread.join(PATIENCE_S)  # most ask for something soon, and leave there, where nothing is half done
-        if running is not None and not running.ended and running.thread.ident is not None:
+        if running is not None and not (running.ended or running.leaving) and running.thread.ident is not None:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(running.thread.ident), ctypes.py_object(KeyboardInterrupt))
         for member in self.members:
-            member.thread.join()
+            if member.thread.ident is not None:  # the system may have refused a thread
+                member.thread.join()
 
     def hand_over(self, giver: Member) -> None:
         """Give the baton to a run that can work, serving what is waited for if there is none; returns when the giver has it again."""
-        self.check()
+        giver.check()
         taker = self._next(giver)
         if taker is giver or taker is None:
             return
@@ -301,7 +309,7 @@ class Group:
         if giver.ended:
             return
         giver.go.acquire()
-        self.check()
+        giver.check()
         giver.randomness.restore()
 
     def _next(self, giver: Member) -> Member | None:
@@ -325,7 +333,8 @@ class Group:
         requests = [member.request for member in chosen if member.request is not None]
         started = time.perf_counter()
         try:
-            {"forward": self._forward, "backward": self._backward, "step": self._step}[first.request.kind](chosen, requests)
+            if first.request.kind != "turn":
+                {"forward": self._forward, "backward": self._backward, "step": self._step}[first.request.kind](chosen, requests)
         except Exception as error:
             self._failed(chosen, requests, error)
         share = (time.perf_counter() - started) / len(chosen)
@@ -383,8 +392,9 @@ class Group:
                 self._kept().step(optimizers)
 
     def _kept(self) -> Any:
-        if self._stacks is None:
+        kept = self._stacks
+        if kept is None:
             from benchmark.training.stacking import Stacks
 
-            self._stacks = Stacks()
-        return self._stacks
+            kept = self._stacks = Stacks()
+        return kept

@@ -265,11 +265,11 @@ class TestTogether:
         assert {outcome.key: outcome.status for outcome in outcomes} == {job.key: "done" for job in jobs}
         assert any("tried once more" in event.get("message", "") for event in events)
 
-    def test_twice_dead_is_killed_for_those_left(self, bench: Any) -> None:
+    def test_then_each_is_tried_by_itself(self, bench: Any) -> None:
         jobs = bench.jobs(["work", "kill", "work"])
         outcomes = {outcome.key: outcome for outcome in bench.local(1, stack_seeds=True).run(jobs, lambda event: None)}
         assert outcomes[jobs[0].key].status == "done"  # it had ended before
-        assert [outcomes[job.key].status for job in jobs[1:]] == ["killed", "killed"]
+        assert [outcomes[job.key].status for job in jobs[1:]] == ["killed", "done"]
         assert "SIGKILL twice" in outcomes[jobs[1].key].message
 
     def test_one_that_leaves_the_process_ends_alone(self, bench: Any) -> None:
