@@ -28,6 +28,7 @@ from benchmark.conformance_bags import BagCase, check_pseudo_labels, check_tile_
 from benchmark.conformance_data import FEATURES, WRONG, MaskCase, TinyMaskNoise, TinyNoise, odd_masks, tiny_data, tiny_masks
 from benchmark.conformance_sources import NOISE_CHECKS, dataset_keeps_the_contract
 from benchmark.conformance_sources import NotApplicableError as _NotApplicableError
+from benchmark.data.rows import ImageRows
 from benchmark.errors import BenchmarkError, DivergedError
 from benchmark.params import resolve
 from benchmark.registry import KINDS, Entry, Registry, scan_path
@@ -37,6 +38,7 @@ from benchmark.segmentation.method import MaskMethod
 from benchmark.spec import TrainingProtocol, canonical_json, protocol
 from benchmark.tasks import defaults_of, task_of
 from benchmark.training.context import RunContext
+from benchmark.training.images import MappedImages
 from benchmark.training.networks import Networks
 from benchmark.training.oracle import Oracle
 
@@ -194,6 +196,7 @@ def tiny_run(
         noise, own = TinyNoise(TinyNoise.Params(rate)), {"batch_size": 4}
     else:
         data, truth = tiny_data(labels, channels or 3, size or (8, 8))
+        data = where_they_are(data)
         noise, own = TinyNoise(TinyNoise.Params(rate)), {"batch_size": 16, **({} if data.has_pixels else {"backbone": "linear"})}
     settings: TrainingProtocol = protocol("quick", {**defaults_of(cls.task).protocols["quick"], "epochs": 2, **own})
     torch.seed()  # no two runs start from the same global state, as in a worker that has run other cells
@@ -218,6 +221,14 @@ def tiny_run(
         judgements |= tile_judgements(method, forecasts)
     known = {name: value for name, value in judgements.items() if value is not None}
     return TinyRun(data, method, run, networks, forecasts[""], {**known, **method.sample_columns()})
+
+
+def where_they_are(data: TrainingData) -> TrainingData:
+    """The same with images by rows, as a run on a CPU has them: who takes them for a tensor shall learn it here."""
+    if not isinstance(data.images, Tensor) or not data.has_pixels:
+        return data
+    rows = ImageRows(data.images.permute(0, 2, 3, 1).numpy(), np.arange(len(data.images)))
+    return dataclasses.replace(data, images=MappedImages(rows, data.images.device, at_hand=True))
 
 
 def needs_pixels(cls: type[Method]) -> bool:

@@ -18,7 +18,12 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-_WORDS = ("DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+_WORDS = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUDA error: out of memory",  # outside torch's own cache: a context, pinned memory
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 """What else than torch.OutOfMemoryError says so."""
 
 

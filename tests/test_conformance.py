@@ -7,10 +7,13 @@ from pathlib import Path
 from textwrap import dedent, indent
 
 import pytest
+import torch
 
-from benchmark.conformance import METHOD_CHECKS, CheckResult, check, check_entry
+from benchmark.conformance import METHOD_CHECKS, CheckResult, check, check_entry, where_they_are
+from benchmark.conformance_data import FEATURES, tiny_data
 from benchmark.errors import BenchmarkError
 from benchmark.registry import Registry
+from benchmark.training.images import MappedImages
 
 GOOD = '''
 """A method in fifteen lines."""
@@ -240,6 +243,16 @@ def test_a_noise_rate_need_not_know_our_words(write: Write) -> None:
 def test_a_need_of_pixels_that_is_none(write: Write) -> None:
     results = run_on(write, GOOD.replace('family="test"', 'family="test", needs=["pixels"]'))
     assert broken(results) == {"takes frozen features"}
+
+
+def test_images_are_no_tensor_as_in_a_run_on_a_cpu(write: Write) -> None:
+    data, _ = tiny_data()
+    rows = where_they_are(data)
+    assert isinstance(rows.images, MappedImages) and torch.equal(rows.images[:], data.images[:])
+    features, _ = tiny_data(channels=6, size=FEATURES)
+    assert where_they_are(features) is features
+    source = with_body("def setup(self, data, run):\n    self.level = data.images.float().mean()\n")
+    assert "judges every label" in broken(run_on(write, source))
 
 
 def test_an_open_question_to_the_oracle_is_fine(write: Write) -> None:

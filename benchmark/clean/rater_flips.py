@@ -19,7 +19,9 @@ __all__ = ["Flips", "can_flip", "draw_flips", "suspicion_of"]
 ROUNDS = 400
 """Times that every sample's answers are drawn. A majority that is wrong less often than this finds is made wrong by force."""
 MOST = 0.5
-"""Share of the labels of a class that may be changed: raters who mix up one small class would leave nothing of it."""
+"""Share of the rated labels of a class that may be changed: raters who mix up one small class would leave nothing of it."""
+LEAST_RATED = 0.5
+"""Share of the samples that a rater has seen: of fewer, the flips would leave no answer of theirs as it was."""
 LARGEST = 20_000_000
 """Entries of all raters' confusion matrices; more is too much to be learnt from their answers, and for the memory."""
 
@@ -40,16 +42,17 @@ class Flips:
 
 
 def can_flip(raters: Raters, given: np.ndarray, classes: int) -> bool:
-    """Whether the raters' answers explain the given labels, and the errors in them: every label is what most of its raters say, and
-    some raters contradict each other.
+    """Whether the raters' answers explain the given labels, and the errors in them: every label is what most of its raters say,
+    some raters contradict each other, and most labels have a rater.
 
     Args:
         raters: of n samples. given: (n,) int64. classes: K.
     """
     rated = raters.labels >= 0
+    many = bool(rated.any(axis=1).mean() >= LEAST_RATED)
     made = bool((majority(raters.labels) == given)[rated.any(axis=1)].all())
     differ = bool((rated & (raters.labels != given[:, None])).any())
-    return made and differ and len(raters.names) * classes**2 <= LARGEST
+    return many and made and differ and len(raters.names) * classes**2 <= LARGEST
 
 
 def draw_flips(raters: Raters, given: np.ndarray, classes: int, rate: float, rng: np.random.Generator) -> Flips:
@@ -64,7 +67,7 @@ def draw_flips(raters: Raters, given: np.ndarray, classes: int, rate: float, rng
     skill = fit_skill(raters.labels, classes)
     rated = (raters.labels >= 0).any(axis=1)
     true = _pick(np.cumsum(skill.posterior(raters.labels), axis=1), rng)
-    room = np.floor(MOST * np.bincount(given, minlength=classes)).astype(np.int64)
+    room = np.floor(MOST * np.bincount(given[rated], minlength=classes)).astype(np.int64)
     answers, labels = raters.labels.copy(), given.copy()
     left, missing = rated & (true == given), round(rate * len(given))
     for attempt in range(ROUNDS + 1):

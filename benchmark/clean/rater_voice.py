@@ -43,8 +43,9 @@ def share_by_answers(raters: Raters | None, given: np.ndarray, flips: Flips | No
 def with_raters(scores: Scores, check: Scores, raters: Raters, flips: Flips | None, classes: int) -> tuple[Scores, Scores]:
     """Both with the raters' voice; as they are where no rater says anything else than the given label, as nothing is ranked by that.
 
-    With flips, the voice is P(label wrong | answers), learnt in either case from the answers that go with the labels. Without, it is the
-    share of a sample's raters who differ from the label: of one that raters have not made, their errors say nothing.
+    With flips, the voice is P(label wrong | answers), learnt in either case from the answers that go with the labels; a label that nobody
+    rated is as wrong as the others are in the mean, and not called wrong. Without, it is the share of a sample's raters who differ from the
+    label: of one that raters have not made, their errors say nothing.
 
     Args:
         scores: of the labels as they are. check: of the known wrong ones.
@@ -62,7 +63,9 @@ def with_raters(scores: Scores, check: Scores, raters: Raters, flips: Flips | No
         for one, answers in ((scores, raters.labels), (check, np.where(changed[:, None], flips.answers, raters.labels))):
             skill = fit_skill(answers, classes)
             wrong, likely = suspicion_of(skill, answers, one.given), skill.posterior(answers)
-            said.append((wrong, wrong > 0.5, likely.argmax(axis=1), likely.max(axis=1)))
+            class_, sure, rated = likely.argmax(axis=1), likely.max(axis=1), (answers >= 0).any(axis=1)
+            wrong[~rated], class_[~rated], sure[~rated] = wrong[rated].mean(), one.given[~rated], 1 / classes
+            said.append((wrong, rated & (wrong > 0.5), class_, sure))
     first, second = (_and(one, *words) for one, words in zip((scores, check), said, strict=True))
     return first, second
 

@@ -62,9 +62,17 @@ class CheckpointWriter:
                 if _being_written.get(path) is threading.current_thread():
                     del _being_written[path]
 
-        self._thread = threading.Thread(target=write, name="checkpoint", daemon=False)
-        _being_written[path] = self._thread
-        self._thread.start()
+        thread = threading.Thread(target=write, name="checkpoint", daemon=False)
+        _being_written[path] = thread
+        try:
+            thread.start()
+        except BaseException as error:  # nobody can wait for a thread that has not begun
+            _being_written.pop(path, None)
+            if not isinstance(error, RuntimeError):  # say, the signal that ends this process
+                raise
+            write()  # no more threads are to be had
+        else:
+            self._thread = thread
 
     def settle(self) -> None:
         """Wait until all is on disk; raise what went wrong there."""

@@ -193,7 +193,7 @@ class RunContext:
             self._pieces.apply(network)
             modules.append(cast(Network, network.to(self.device)))
         profiling.watch(modules)
-        with profiling.part("start"):  # the first optimiser of a process imports torch._dynamo
+        with profiling.part("start"):  # what a process imports for its first optimiser
             built = Networks(modules, self.protocol, lr_scale=lr_scale * self._phase.lr_scale)
         self.parameters = max(self.parameters, built.parameter_count())
         return built

@@ -54,7 +54,7 @@ def folded(network: nn.Module, trunk: nn.Module, images: Tensor) -> nn.Module:
     if network not in _TRUNKS:
         _TRUNKS[network] = _traced(trunk)
     found = _TRUNKS[network]
-    if found is None:
+    if found is None or any(layer.adapts for layer in found.layers):
         return trunk
     found.refresh(scope)
     return found.graph
@@ -136,6 +136,11 @@ class FoldedConvolution(nn.Module):
         self._groups = conv.groups
         self._weight = self._bias = torch.empty(0)
 
+    @property
+    def adapts(self) -> bool:
+        """Whether the batch norm takes the statistics of its batch, in training mode by itself in a network that evaluates."""
+        return self._parts[1].training
+
     def source(self) -> Tensor:
         """The convolution's own weights."""
         return self._parts[0].weight
@@ -204,6 +209,8 @@ def _taken_from_behind_a_pool(norm: fx.Node, modules: dict[str, nn.Module]) -> t
     if pool is None or _module(pool, modules, nn.MaxPool2d) is None:
         return "none", ()
     last, activation = _activation(pool, modules)
+    if any(slope < 0 for slope in activation[1]):  # it falls
+        return "none", ()
     if last is not pool:
         last.replace_all_uses_with(pool)
         pool.graph.erase_node(last)

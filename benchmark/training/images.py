@@ -34,6 +34,12 @@ cache (images of 96 px took 1.5 times as long by 64 as by 8), of fewer the calls
 READ_AGAIN_S = 60.0
 """The parts of a data set lie in one file: what was read so short a time ago is still in the system's cache."""
 
+LEAST_READ = 0.125
+"""Of a file, this share at least must be asked for to have it read from end to end: a small part is sooner read row by row."""
+
+GROUP = Path("/sys/fs/cgroup")
+"""Where the system tells the limits of this process's group."""
+
 _read: dict[tuple[Path, int], float] = {}
 
 
@@ -86,9 +92,10 @@ def place(rows: ImageRows, device: torch.device) -> Tensor | MappedImages:
         workers share the system's cache of a file; else where it would take too much of the free memory.
     """
     row_bytes = int(np.prod(rows.shape[1:])) * rows.array.itemsize
-    fits = len(rows) * row_bytes <= SHARE_OF_MEMORY * free_memory(device)
+    size = len(rows) * row_bytes
+    fits = size <= SHARE_OF_MEMORY * free_memory(device)
     if device.type == "cpu" and rows.file is not None:
-        return MappedImages(rows, device, at_hand=fits and read_ahead(rows.file))
+        return MappedImages(rows, device, at_hand=fits and read_ahead(rows.file, size))
     if device.type == "cpu" and len(rows.shape) == 4:
         return MappedImages(rows, device, at_hand=True)
     if fits:
@@ -97,11 +104,15 @@ def place(rows: ImageRows, device: torch.device) -> Tensor | MappedImages:
     return MappedImages(rows, device)
 
 
-def read_ahead(file: Path) -> bool:
+def read_ahead(file: Path, wanted: int) -> bool:
     """Read a file from beginning to end, so that it is in the system's cache: a disk takes rows in random order badly.
 
+    Args:
+        file: of images.
+        wanted: bytes of it that a run will ask for.
+
     Returns:
-        False, with nothing read, where it takes more than half of the free memory.
+        False, with nothing read, where it takes more than half of the free memory, or where little of it is wanted.
     """
     status = file.stat()
     if status.st_size > 2 * SHARE_OF_MEMORY * free_memory(torch.device("cpu")):
@@ -109,6 +120,8 @@ def read_ahead(file: Path) -> bool:
         return False
     seen = (file, status.st_mtime_ns)
     if time.monotonic() - _read.get(seen, -math.inf) > READ_AGAIN_S:
+        if wanted < LEAST_READ * status.st_size:
+            return False
         buffer = bytearray(8 * 2**20)
         with file.open("rb", buffering=0) as source:
             while source.readinto(buffer):
@@ -140,10 +153,15 @@ def free_memory(device: torch.device) -> int:
         soft = resource.getrlimit(limit)[0]
         if soft != resource.RLIM_INFINITY:
             free.append(soft - int(psutil.Process().memory_info().rss))
-    group = Path("/sys/fs/cgroup")
     with contextlib.suppress(OSError, ValueError):  # no such group, or "max"
-        free.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+        free.append(int((GROUP / "memory.max").read_text()) - int((GROUP / "memory.current").read_text()) + _cached())
     return max(0, min(free))
+
+
+def _cached() -> int:
+    """Bytes of files that the group's memory holds and gives up when asked: what was read ahead must not count as taken."""
+    lines = (line.split() for line in (GROUP / "memory.stat").read_text().splitlines())
+    return sum(int(value) for name, value in lines if name in ("active_file", "inactive_file"))
 
 
 def runs_per_gpu() -> int:

@@ -14,8 +14,8 @@ from reports.clean_page.words import between, how_many, named, share
 __all__ = ["TOGETHER", "UNEXPLAINED", "raters_note", "summary"]
 
 UNEXPLAINED = (
-    "The labels are not what most raters say, so the check changes a label but not what the raters said of it, and their disagreement "
-    "gives it away: the check, and what follows from it, look better than they are."
+    "The labels are not what most raters say, or most have no rater, so the check changes a label but not what the raters said of it, "
+    "and their disagreement gives it away: the check, and what follows from it, look better than they are."
 )
 TOGETHER = (
     "The check changes labels and the raters' answers with them, as if each rater erred on their own; where several err together, on the "

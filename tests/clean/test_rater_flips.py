@@ -113,7 +113,34 @@ def test_samples_that_nobody_rated_stay():
     assert (flips.labels != raters.consensus).sum() == 60
 
 
+def test_the_voice_has_no_opinion_of_what_nobody_rated():
+    _, raters = table(n=600)
+    raters.labels[:100] = -1
+    raters = tally(raters.names, raters.labels, np.arange(600) % 4)
+    given, part = raters.consensus, np.zeros(600, dtype=np.uint8)
+    flips = flips_of(raters, given, 4, 0.1, 0)
+    for scores in with_raters(scores_of(given, part), scores_of(flips.labels, part), raters, flips, 4):
+        assert not scores.flagged[1, :100].any() and scores.flagged[1].any()
+        assert len(set(scores.suspicion[1, :100])) == 1
+        assert scores.suspicion[1, 0] < scores.suspicion[1, scores.flagged[1]].min()
+        assert (scores.suggested[1, :100] == given[:100]).all() and (scores.confidence[1, :100] == 0.25).all()
+
+
+def test_a_class_of_which_few_are_rated_keeps_half_of_these():
+    _, raters = table((0.1, 0.1, 0.1), n=900)
+    given = raters.consensus
+    unrated = np.flatnonzero(given == 2)[60:]
+    raters.labels[unrated] = -1
+    flips = draw_flips(tally(raters.names, raters.labels, given), given, 4, 0.4, np.random.default_rng(0))
+    assert (flips.labels != given)[given == 2].sum() == 30
+
+
 def test_what_the_answers_do_not_explain_is_not_modelled():
+    few = table(n=200)[1]
+    few.labels[:101] = -1
+    assert not can_flip(few, few.consensus, 4)  # a second look at some of them
+    few.labels[100] = few.consensus[100]
+    assert can_flip(few, few.consensus, 4)
     true, raters = table(n=200)
     assert can_flip(raters, raters.consensus, 4)
     assert not can_flip(raters, true, 4)  # somebody else's labels

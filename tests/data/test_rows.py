@@ -8,7 +8,7 @@ import torch
 
 from benchmark.data import resize
 from benchmark.data.rows import ImageRows, sampled_digest
-from benchmark.training.images import MappedImages, free_memory, place
+from benchmark.training.images import MappedImages, free_memory, place, to_tensor
 from benchmark.training.names import RUNS_PER_GPU
 
 IMAGES = np.arange(6 * 2 * 4 * 3, dtype=np.uint8).reshape(6, 2, 4, 3)
@@ -57,13 +57,17 @@ def test_a_digest_follows_shape_and_content() -> None:
 
 
 def test_what_fits_is_a_tensor_and_what_does_not_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = ImageRows(IMAGES, np.array([5, 0, 3]))
-    whole = place(rows, CPU)
-    monkeypatch.setattr("benchmark.training.images.free_memory", lambda device: 3 * 24 * 4 - 1)
-    mapped = place(rows, CPU)
-    assert isinstance(whole, torch.Tensor) and isinstance(mapped, MappedImages)
+    """On any device but a CPU, where images always stay."""
+    rows, device = ImageRows(IMAGES, np.array([5, 0, 3])), torch.device("meta")
+    free = 3 * 24 * 4
+    monkeypatch.setattr("benchmark.training.images.free_memory", lambda device: free)
+    assert isinstance(place(rows, device), torch.Tensor)
+    free -= 1
+    assert isinstance(place(rows, device), MappedImages)
+    whole, mapped = to_tensor(rows[:], CPU), place(rows, CPU)
+    assert isinstance(mapped, MappedImages)
     assert mapped.shape == whole.shape == (3, 3, 2, 4) and len(mapped) == 3
-    assert torch.equal(mapped[:], whole) and mapped[1:].is_contiguous()
+    assert torch.equal(mapped[:], whole) and mapped[1:].is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(mapped.index_select(0, torch.tensor([2, 2, 0])), whole[[2, 2, 0]])
 
 

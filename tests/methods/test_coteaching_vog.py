@@ -134,7 +134,7 @@ def test_the_variance_is_that_of_the_last_epochs(gradient, epochs, monkeypatch):
     observe = VOG.gradients
 
     def spy(method, networks, run):
-        images, labels = run._augmenter(run._data.images), run._data.labels
+        images, labels = run._augmenter(run._data.images[:]), run._data.labels
         networks.train(False)
         if gradient == "pixels":
             seen.append(torch.stack([pixel_gradients(network, images, labels) for network in networks]))

@@ -60,7 +60,7 @@ def test_scores_are_those_of_autograd(monkeypatch, of):
     method = tiny_run(VOG, of=of, normalise=False, noise_rate=0.3).method
     (networks,) = taken
     assert len(networks) == 2 and not networks[0].training
-    images = method.run._augmenter(method.data.images)
+    images = method.run._augmenter(method.data.images[:])
     for sample in (0, 17, 59):
         expected = by_autograd(networks, images[sample], int(method.data.labels[sample]), of)
         assert method.variance[sample].item() == pytest.approx(expected.item(), rel=1e-3)

@@ -264,7 +264,11 @@ def test_a_profile_travels_and_is_mirrored(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema": 1, "parts": {"data": "x"}}', '{"schema": 1, "parts": {"data": NaN}}', '{"schema": 9}']
+    "text",
+    [
+        *("", "[]", "{}", '{"schema": 1, "parts": {"data": "x"}}', '{"schema": 1, "parts": {"data": NaN}}', '{"schema": 9}'),
+        *('{"schema": 1, "parts": {"data": 1' + zeros + "}}" for zeros in ("0" * 400, "e400")),
+    ],
 )
 def test_a_damaged_profile_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / FOLDER).mkdir()

@@ -110,6 +110,30 @@ def test_a_disk_that_is_full_has_its_own_words(tmp_path: Path) -> None:
     assert found.value.errno == errno.ENOSPC
 
 
+def test_without_a_thread_it_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    writer = CheckpointWriter()
+    writer.submit(tmp_path / "x.pt", {"a": 1})
+    assert not writer.busy and checkpoint.load(tmp_path / "x.pt", CPU) == {"a": 1}
+    writer.settle()
+    wait_for(tmp_path / "x.pt")
+    settle_all()
+
+
+def test_a_signal_before_the_thread_has_begun_leaves_nothing_to_wait_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(self: threading.Thread) -> None:
+        raise SystemExit(143)
+
+    monkeypatch.setattr(threading.Thread, "start", ended)
+    with pytest.raises(SystemExit):
+        CheckpointWriter().submit(tmp_path / "x.pt", {"a": 1})
+    settle_all()
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_kept_is_refused_at_once(tmp_path: Path) -> None:
     writer = CheckpointWriter()
     with pytest.raises(BenchmarkError, match=r"checkpoint\.state\.mine is a ndarray"):

@@ -101,6 +101,26 @@ def test_a_forward_pass_that_decides_by_what_it_sees_is_left_alone():
     assert seen
 
 
+def test_a_batch_norm_that_adapts_to_its_batch_is_not_folded():
+    network, images = trained("cnn_small", 3, 8), torch.randn(4, 3, 8, 8)
+    with torch.no_grad(), folding():
+        assert folded(network, network.trunk, images) is not network.trunk
+        network.trunk[1].train()
+        assert folded(network, network.trunk, images) is network.trunk
+        network.eval()
+        assert folded(network, network.trunk, images) is not network.trunk
+
+
+def test_an_activation_that_falls_stays_behind_its_pooling():
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.LeakyReLU(-0.5), nn.Flatten())
+    network, images = Network(trunk, 36, 2).eval(), torch.randn(4, 3, 8, 8)
+    with torch.no_grad():
+        plain = network(images)
+        with folding():
+            torch.testing.assert_close(network(images), plain, rtol=1e-5, atol=1e-5)
+
+
 def test_the_folded_pass_is_no_part_of_the_network():
     network = trained("cnn_small", 3, 8)
     names = list(network.state_dict())

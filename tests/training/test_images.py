@@ -12,7 +12,7 @@ import torch
 from benchmark.data.rows import ImageRows
 from benchmark.training import images as placing
 from benchmark.training.augment import Augmenter
-from benchmark.training.images import MappedImages, evaluated_together, place, to_tensor
+from benchmark.training.images import MappedImages, evaluated_together, free_memory, place, to_tensor
 
 CPU = torch.device("cpu")
 
@@ -77,6 +77,25 @@ def test_a_file_that_is_too_large_is_read_by_a_thread_and_not_read_ahead(stored,
     placed = place(rows, CPU)
     assert isinstance(placed, MappedImages) and not placed.at_hand
     assert placing._read == {}
+
+
+def test_a_small_part_of_a_file_is_read_row_by_row_unless_the_file_was_read_anyway(stored, monkeypatch):
+    images = stored(n=100)
+    monkeypatch.setattr(placing, "_read", {})
+    few, most = ImageRows(images, np.array([7, 93])), ImageRows(images, np.arange(20))
+    assert not place(few, CPU).at_hand and placing._read == {}
+    assert place(most, CPU).at_hand and len(placing._read) == 1
+    assert place(few, CPU).at_hand
+    assert torch.equal(place(few, CPU)[0:2], to_tensor(few[:], CPU))
+
+
+def test_what_a_group_has_read_of_files_is_free(tmp_path, monkeypatch):
+    for name, text in (("max", "1000\n"), ("current", "900\n"), ("stat", "anon 300\ninactive_file 500\nactive_file 60\nfile 600\n")):
+        (tmp_path / f"memory.{name}").write_text(text)
+    monkeypatch.setattr(placing, "GROUP", tmp_path)
+    assert free_memory(CPU) == 660
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory(CPU) > 1000
 
 
 def test_a_part_is_no_private_copy(stored):

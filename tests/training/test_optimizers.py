@@ -50,6 +50,34 @@ def test_a_step_of_sgd_by_hand() -> None:
         assert float(weight.detach()) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_gradient_that_lies_otherwise_in_memory_goes_to_its_own_weights(name: str) -> None:
+    """As a method may put one there, say a part of a long vector; the fused step reads memory from end to end."""
+    found = []
+    for kind, fused in ((OPTIMIZERS[name], True), (THEIRS[name], False)):
+        weight = torch.nn.Parameter(torch.zeros(2, 3, 2, 2).contiguous(memory_format=torch.channels_last))
+        optimizer = kind([weight], **SETTINGS[name], fused=fused)
+        for _ in range(2):
+            weight.grad = (7 * torch.arange(24.0) % 5 - 2).view(2, 3, 2, 2)
+            optimizer.step()
+        found.append(weight.detach())
+    torch.testing.assert_close(*found)
+
+
+def test_a_weight_may_have_its_first_gradient_later_than_the_others() -> None:
+    found = []
+    for kind, fused in ((OPTIMIZERS["sgd"], True), (torch.optim.SGD, False)):
+        first, later = (torch.nn.Parameter(torch.tensor([1.0, -2.0])) for _ in range(2))
+        optimizer = kind([first, later], **SETTINGS["sgd"], fused=fused)
+        for step in range(4):
+            optimizer.zero_grad()
+            (first.square().sum() + (later.square().sum() if step else 0)).backward()
+            optimizer.step()
+        found.append(torch.stack([first.detach(), later.detach()]))
+    torch.testing.assert_close(*found)
+    assert not torch.equal(found[0][0], found[0][1])
+
+
 def test_training_does_not_import_the_compiler() -> None:
     """It takes three seconds of every worker process, more than a short run trains."""
     program = """
