@@ -21,8 +21,8 @@ from benchmark.training.stacking import JointPass, Stacks, architecture, collect
 logger = logging.getLogger(__name__)
 
 HANDOVER_S = 50e-6
-"""What a network's part in a joint step costs beside the step, estimated: two changes of threads with their random states take 9 µs on an idle
-machine, several times that on a busy one, and the requests are made around them."""
+"""What a network's part in a joint step costs beside the step, estimated: two changes of threads with their random states take 9 µs on
+an idle machine, several times that on a busy one, and the requests are made around them."""
 
 GAIN = 1.05
 """A joint step must be faster by this factor."""
