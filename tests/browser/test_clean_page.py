@@ -42,8 +42,14 @@ def html() -> str:
 @pytest.fixture
 def shown(chromium, html) -> Any:
     chromium.open(html)
-    chromium.run("localStorage.clear()")
-    chromium.open(html)
+
+    def forgotten() -> bool:
+        """The browser hands storage from page to page in its own time, what a test before has decided too."""
+        chromium.run("localStorage.clear()")
+        chromium.open(html)
+        return chromium.texts("#progress") == ["nothing decided yet"]
+
+    wait_for(forgotten)
     return chromium
 
 
