@@ -172,7 +172,7 @@ def test_a_worker_ends_with_its_input(bench: Any, what: str | None, code: int) -
         worker.stdin.flush()
         assert json.loads(worker.stdout.readline())["event"] == "ready"
         if what:
-            worker.stdin.write(json.dumps({"run_key": job.key}).encode() + b"\n")
+            worker.stdin.write(json.dumps({"run_keys": [job.key]}).encode() + b"\n")
         worker.communicate(timeout=20)
         assert worker.returncode == code
     finally:
