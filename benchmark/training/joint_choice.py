@@ -15,8 +15,10 @@ from torch import Tensor
 
 from benchmark.training.backbones import Network
 from benchmark.training.folding import folding
+from benchmark.training.joint_pass import JointPass, collecting, joint_backward, shared_images
+from benchmark.training.joint_steps import Stacks
 from benchmark.training.optimizers import OPTIMIZERS
-from benchmark.training.stacking import JointPass, Stacks, architecture, collecting, joint_backward, shared_images
+from benchmark.training.stacking import architecture
 
 logger = logging.getLogger(__name__)
 

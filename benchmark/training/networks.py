@@ -12,10 +12,10 @@ from torch import Tensor
 from benchmark import clock, profiling
 from benchmark.spec import TrainingProtocol
 from benchmark.training.backbones import Network
+from benchmark.training.joint_pass import collecting, joint_backward
 from benchmark.training.optimizers import OPTIMIZERS
 from benchmark.training.schedules import Schedule
 from benchmark.training.side_by_side import logits_of
-from benchmark.training.stacking import collecting, joint_backward
 
 
 class Networks(Sequence[Network]):

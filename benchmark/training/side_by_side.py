@@ -10,7 +10,8 @@ from torch import Tensor
 from benchmark import clock, profiling
 from benchmark.training import joint_choice
 from benchmark.training.backbones import BaseNetwork, Network
-from benchmark.training.stacking import JointPass, Stack, joint_key
+from benchmark.training.joint_pass import JointPass
+from benchmark.training.stacking import Stack, joint_key
 
 
 def logits_of(networks: Sequence[Callable[[Tensor], Tensor]], images: Tensor) -> list[Tensor]:

@@ -8,19 +8,17 @@ optimisers and checkpoints are each network's own.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from benchmark.errors import BenchmarkError
 from benchmark.profiling import watched_by_others
 from benchmark.training.backbones import BaseNetwork, GlobalPool, Network
-from benchmark.training.optimizers import OPTIMIZERS
 
 _BY_CHANNEL: tuple[type[nn.Module], ...] = (
     *(nn.ReLU, nn.LeakyReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.ELU, nn.Hardswish, nn.Tanh, nn.Sigmoid),
@@ -287,170 +285,3 @@ def _move(moved: Sequence[_Moved]) -> None:
     new = [t for layers, *both in moved for joined in both for t in joined.split(layers[0].num_features)]
     torch._foreach_copy_(old, new)
     torch._foreach_add_([layer.num_batches_tracked for layers, _, _ in moved for layer in layers], 1)
-
-
-def shared_images(images: Sequence[Tensor]) -> list[Tensor]:
-    """One tensor a block of networks on the same images, if all blocks are of one size; else ``images`` as they are."""
-    starts = [i for i, one in enumerate(images) if i == 0 or one is not images[i - 1]]
-    sizes = {after - start for start, after in zip(starts, [*starts[1:], len(images)], strict=True)}
-    return [images[i] for i in starts] if len(sizes) == 1 else list(images)
-
-
-class JointPass:
-    """One forward pass of networks of several runs, each of which differentiates its own part when it likes.
-
-    A run is given logits whose gradients stop at a door. While :func:`collecting`, they wait there for :func:`joint_backward`; else the
-    door computes what is asked for at once, for its own network alone.
-    """
-
-    def __init__(self, stack: Stack, images: Sequence[Tensor]) -> None:
-        self.output = stack(images)
-        self.parameters = [[p for p in network.parameters() if p.requires_grad] for network in stack.networks]
-        self.gradients: dict[int, Tensor] = {}
-
-    def logits(self) -> list[Tensor]:
-        """(B, K) of each network."""
-        parts = self.output.detach().unbind()
-        if not self.output.requires_grad:
-            return list(parts)
-        return [_Door.apply(self, i, part, *self.parameters[i]) for i, part in enumerate(parts)]
-
-    def gradient(self) -> Tensor:
-        """(M, B, K), zero for the networks that have sent none."""
-        nothing = torch.zeros_like(self.output[0])
-        return torch.stack([self.gradients.get(i, nothing) for i in range(len(self.parameters))])
-
-
-class collecting:  # noqa: N801 - reads as a statement
-    """While this is entered, gradients stop at the doors; its value is the list of passes whose doors were reached."""
-
-    passes: ClassVar[list[JointPass] | None] = None  # one list for all threads: on a GPU a backward pass has threads of its own
-
-    def __enter__(self) -> list[JointPass]:
-        collecting.passes = []
-        return collecting.passes
-
-    def __exit__(self, *error: object) -> None:
-        collecting.passes = None
-
-
-class _Door(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, joint: JointPass, position: int, part: Tensor, *parameters: Tensor) -> Tensor:
-        ctx.joint, ctx.position = joint, position
-        return part.clone()  # a view could not be changed in place, as logits can
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        if torch.is_grad_enabled():
-            raise BenchmarkError(
-                "gradients of gradients do not pass through a joint pass; leave --stack-seeds out, and call each network by itself"
-            )
-        joint, position, gradient = ctx.joint, ctx.position, gradients[0]
-        parameters = joint.parameters[position]
-        if collecting.passes is not None:
-            if not any(joint is one for one in collecting.passes):
-                collecting.passes.append(joint)
-            earlier = joint.gradients.get(position)
-            joint.gradients[position] = gradient if earlier is None else earlier + gradient
-            return (None, None, None, *(None for _ in parameters))
-        whole = torch.zeros_like(joint.output)
-        whole[position] = gradient
-        found = torch.autograd.grad(joint.output, parameters, whole, retain_graph=True, allow_unused=True)
-        return (None, None, None, *found)
-
-
-def joint_backward(passes: Sequence[JointPass]) -> None:
-    """Send the gradients that wait at the doors on to the parameters of the networks that they belong to, in one backward pass."""
-    passes = [one for one in passes if one.gradients]  # another run's request may have sent them
-    if not passes:
-        return
-    whole = all(len(one.gradients) == len(one.parameters) for one in passes)
-    arrived = None if whole else [p for one in passes for i in one.gradients for p in one.parameters[i]]
-    outputs, gradients = [one.output for one in passes], [one.gradient() for one in passes]
-    for one in passes:
-        one.gradients.clear()
-    torch.autograd.backward(outputs, gradients, retain_graph=not whole, inputs=arrived)
-
-
-def _settings(group: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in group.items() if name not in ("params", "foreach")}
-
-
-def steppable(optimizers: Sequence[torch.optim.Optimizer]) -> bool:
-    """Whether one step over the parameters of all is the same as a step of each."""
-    first = optimizers[0]
-    if type(first) not in OPTIMIZERS.values():
-        return False
-    wanted = [_settings(group) for group in first.param_groups]
-    if any(isinstance(value, Tensor) for group in wanted for value in group.values()):
-        return False
-    if len({any(one.state.values()) for one in optimizers}) > 1:
-        return False  # the first step of one, a later one of another: SGD has no momentum for some of the weights yet
-    return all(
-        type(one) is type(first) and [_settings(group) for group in one.param_groups] == wanted for one in optimizers[1:]
-    ) and not any(one._optimizer_step_pre_hooks or one._optimizer_step_post_hooks for one in optimizers)
-
-
-class JointOptimizer:
-    """One step for several optimisers of one kind and setting; each keeps its own state, which this one only borrows."""
-
-    def __init__(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-        self._members = list(optimizers)
-        groups = []
-        for i, group in enumerate(optimizers[0].param_groups):
-            groups.append({**_settings(group), "params": [p for one in optimizers for p in one.param_groups[i]["params"]]})
-        build: Callable[..., torch.optim.Optimizer] = type(optimizers[0])
-        self._joint = build(groups)
-        self._firsts = [(one, one.param_groups[0]["params"][0]) for one in optimizers]
-
-    def step(self) -> None:
-        """The step; settings and states are those that the members have now."""
-        lent = [(self._joint.state.get(parameter), one.state.get(parameter)) for one, parameter in self._firsts]
-        if any(mine is None or mine is not theirs for mine, theirs in lent):
-            self._borrow()
-        for mine, theirs in zip(self._joint.param_groups, self._members[0].param_groups, strict=True):
-            mine.update(_settings(theirs))
-        self._joint.step()
-
-    def _borrow(self) -> None:
-        """A member that was restored from a checkpoint, or whose state a method has cleared, has another than before."""
-        for one in self._members:
-            for group in one.param_groups:
-                for parameter in group["params"]:
-                    self._joint.state[parameter] = one.state[parameter]
-
-
-class Stacks:
-    """The latest stacks and joint optimisers, because building one takes longer than a pass."""
-
-    limit = 8
-
-    def __init__(self) -> None:
-        self._stacks: dict[tuple[int, ...], Stack] = {}
-        self._optimizers: dict[tuple[tuple[int, ...], ...], JointOptimizer] = {}
-
-    def stack(self, networks: Sequence[Network]) -> Stack:
-        """The stack of these networks."""
-        key = tuple(map(id, networks))  # what is kept holds its networks, so that no other can have their ids
-        if key not in self._stacks:
-            self._stacks[key] = Stack(networks)
-        return _latest(self._stacks, key, self.limit)
-
-    def step(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-        """A step of all, in one where that is the same."""
-        if len(optimizers) == 1 or not steppable(optimizers):
-            for optimizer in optimizers:
-                optimizer.step()
-            return
-        key = tuple((id(one), *(len(group["params"]) for group in one.param_groups)) for one in optimizers)
-        if key not in self._optimizers:
-            self._optimizers[key] = JointOptimizer(optimizers)
-        _latest(self._optimizers, key, self.limit).step()
-
-
-def _latest(kept: dict[Any, Any], key: Any, limit: int) -> Any:
-    kept[key] = found = kept.pop(key)
-    while len(kept) > limit:
-        del kept[next(iter(kept))]
-    return found

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmark.training.backbones import BaseNetwork
-    from benchmark.training.stacking import JointPass
+    from benchmark.training.joint_pass import JointPass
 
 logger = logging.getLogger(__name__)
 
@@ -356,7 +356,7 @@ class Group:
         import torch
 
         from benchmark.training.joint_choice import worth_it
-        from benchmark.training.stacking import JointPass, shared_images
+        from benchmark.training.joint_pass import JointPass, shared_images
 
         if len(requests) == 1:
             return
@@ -377,7 +377,7 @@ class Group:
                 member.stacked = max(member.stacked, len(requests))
 
     def _backward(self, members: Sequence[Member], requests: Sequence[_Request]) -> None:
-        from benchmark.training.stacking import joint_backward
+        from benchmark.training.joint_pass import joint_backward
 
         passes = {id(one): one for request in requests for one in request.passes}
         joint_backward(list(passes.values()))
@@ -394,7 +394,7 @@ class Group:
     def _kept(self) -> Any:
         kept = self._stacks
         if kept is None:
-            from benchmark.training.stacking import Stacks
+            from benchmark.training.joint_steps import Stacks
 
             kept = self._stacks = Stacks()
         return kept

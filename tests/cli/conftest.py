@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,17 +75,6 @@ class Stopped(Base):
     def training_step(self, batch, networks, epoch):
         raise KeyboardInterrupt
 '''
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Training in this process as workers train; for modules that mark themselves with it."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

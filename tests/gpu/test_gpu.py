@@ -28,9 +28,10 @@ from benchmark.tasks import defaults_of, task_of
 from benchmark.training import joint_choice
 from benchmark.training.checkpoint_writer import CheckpointWriter
 from benchmark.training.context import RunContext
+from benchmark.training.joint_pass import JointPass, collecting, joint_backward
+from benchmark.training.joint_steps import Stacks
 from benchmark.training.networks import MovingAverage
 from benchmark.training.oracle import Oracle
-from benchmark.training.stacking import JointPass, Stacks, collecting, joint_backward
 from benchmark.training.together import execute_together
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]

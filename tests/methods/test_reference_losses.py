@@ -19,6 +19,8 @@ from benchmark.spec import protocol
 from benchmark.training.context import RunContext
 from benchmark.training.oracle import Oracle
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLASSES, WIDTH, TRAIN, TEST, RATE = 4, 30, 400, 2000, 0.4
 
 
@@ -73,14 +75,6 @@ def trained(name: str, changes: dict[str, Any], seed: int = 0) -> tuple[float, f
 @pytest.fixture(scope="module")
 def cross_entropy() -> tuple[float, float]:
     return trained("ce", {})
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 EXPECTED = [

@@ -17,6 +17,8 @@ from benchmark.spec import protocol
 from benchmark.training.context import RunContext
 from benchmark.training.oracle import Oracle
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RATE, TRAIN, TEST, EPOCHS = 0.4, 300, 400, 16
 
 
@@ -51,14 +53,6 @@ def trained(name, seed):
     method.setup(data, run)
     method.fit(data, run)
     return scores[-1], average_precision_score(given != truth, -method.label_quality().numpy())
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("elr_plus", "ssr", "disc", "pgdf")]

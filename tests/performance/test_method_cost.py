@@ -26,7 +26,7 @@ from benchmark.training import codivide
 from benchmark.training.context import RunContext
 from benchmark.training.oracle import Oracle
 
-pytestmark = pytest.mark.perf
+pytestmark = [pytest.mark.perf, pytest.mark.usefixtures("one_thread")]
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 REGISTRY = Registry()
@@ -47,15 +47,6 @@ def clock() -> float:
         torch.cuda.synchronize()
         return time.perf_counter()
     return time.process_time()
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """As a run has by default."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def mislabelled(n: int, classes: int, rate: float, generator: torch.Generator | None = None) -> torch.Tensor:

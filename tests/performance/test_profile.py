@@ -27,9 +27,9 @@ from benchmark.training.context import RunContext
 from benchmark.training.history import SampleHistory
 from benchmark.training.loader import Loader
 from benchmark.training.networks import Networks
-from tests.performance.test_training_speed import _one_thread, data, ours  # noqa: F401 - a fixture that uses itself
+from tests.performance.test_training_speed import data, ours
 
-pytestmark = pytest.mark.perf
+pytestmark = [pytest.mark.perf, pytest.mark.usefixtures("one_thread")]
 
 TIMED = [
     (Augmenter, "draw"),

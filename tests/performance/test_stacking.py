@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from benchmark.training import joint_choice
 from benchmark.training.backbones import Network, build_network
 from benchmark.training.together import execute_together
 
-pytestmark = pytest.mark.perf
+pytestmark = [pytest.mark.perf, pytest.mark.usefixtures("one_thread")]
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 BOUND = 4.0
@@ -31,14 +31,6 @@ SHAPES = {
     "linear, 512 features": ("linear", (512,)),
     "mlp, 512 features": ("mlp", (512,)),
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def _networks(name: str, shape: tuple[int, ...], count: int) -> list[Network]:

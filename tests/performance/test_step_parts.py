@@ -13,18 +13,9 @@ from torch import Tensor, nn
 from benchmark.training.backbones import Network, build_network
 from benchmark.training.optimizers import OPTIMIZERS
 
-pytestmark = pytest.mark.perf
+pytestmark = [pytest.mark.perf, pytest.mark.usefixtures("one_thread")]
 
 STEPS = 20
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """As a run has by default."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def as_drawn() -> Network:

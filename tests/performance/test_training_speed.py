@@ -13,16 +13,7 @@ from benchmark.training.history import SampleHistory
 from benchmark.training.oracle import Oracle
 from tests.performance.loops import DEVICE, bare, context, data, ours, wait
 
-pytestmark = pytest.mark.perf
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """As a run has by default."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = [pytest.mark.perf, pytest.mark.usefixtures("one_thread")]
 
 
 BOUNDS = {"cnn_small": 1.05, "resnet18": 1.02}

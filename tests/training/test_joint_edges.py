@@ -24,8 +24,10 @@ from benchmark.spec import expand, protocol
 from benchmark.store import RunStore
 from benchmark.training import joint_choice, posterior, stacking, together
 from benchmark.training.backbones import Network, build_network
+from benchmark.training.joint_pass import JointPass, collecting, joint_backward
+from benchmark.training.joint_steps import Stacks
 from benchmark.training.networks import Networks
-from benchmark.training.stacking import JointPass, Stack, Stacks, architecture, collecting, joint_backward, joint_key
+from benchmark.training.stacking import Stack, architecture, joint_key
 
 SGD = protocol("quick", {"optimizer": "sgd", "lr": 0.05, "weight_decay": 0.01})
 LABELS = torch.arange(6) % 3

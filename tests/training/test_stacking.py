@@ -12,18 +12,10 @@ from torch import nn
 from benchmark.spec import protocol
 from benchmark.training import joint_choice
 from benchmark.training.backbones import Network, build_network
+from benchmark.training.joint_pass import JointPass, collecting, joint_backward, shared_images
+from benchmark.training.joint_steps import Stacks, steppable
 from benchmark.training.networks import Networks
-from benchmark.training.stacking import (
-    JointPass,
-    Stack,
-    Stacks,
-    architecture,
-    collecting,
-    joint_backward,
-    joint_key,
-    shared_images,
-    steppable,
-)
+from benchmark.training.stacking import Stack, architecture, joint_key
 
 SHAPES = {
     "cnn_small": (3, 8, 8),
