@@ -156,7 +156,7 @@ class GlobalPool(nn.Module):
     """(B, C, H, W) → (B, C, 1, 1), the mean over the pixels.
 
     ``AdaptiveAvgPool2d(1)`` computes the same, but hands its gradient back as one number a channel that is spread over the pixels by
-    strides of 0; on a CPU the activation before it then takes some thirty times as long, a twelfth of a step of ``cnn_small``.
+    strides of 0, which the activation before it reads slowly on a CPU (tests/performance/test_step_parts.py).
     """
 
     def forward(self, images: Tensor) -> Tensor:
