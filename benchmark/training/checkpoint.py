@@ -14,17 +14,12 @@ from benchmark.errors import BenchmarkError
 from benchmark.files import atomic_open
 
 
-def save(path: Path, payload: dict[str, Any]) -> None:
-    """Write a nested dictionary of tensors, numbers and strings; the file is either the old or the new one, never half.
+def write(path: Path, payload: dict[str, Any]) -> None:
+    """Write what :func:`plain` has passed; the file is either the old or the new one, never half.
 
     Raises:
-        BenchmarkError: something else is in it, which :func:`load` would refuse to read.
+        OSError: the disk does not take it.
     """
-    write(path, plain(payload, "checkpoint"))
-
-
-def write(path: Path, payload: dict[str, Any]) -> None:
-    """:func:`save` of what :func:`plain` has passed; OSError if the disk does not take it."""
     with atomic_open(path) as file:
         sink = _Sink(file)
         try:

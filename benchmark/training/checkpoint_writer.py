@@ -40,7 +40,7 @@ class CheckpointWriter:
 
         Args:
             path: the file; either the old or the new one is there, never half.
-            payload: see :func:`benchmark.training.checkpoint.save`.
+            payload: a nested dictionary of what :func:`benchmark.training.checkpoint.plain` passes.
             written: called in the thread once the file is there.
 
         Raises:
